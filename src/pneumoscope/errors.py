@@ -1,0 +1,51 @@
+"""The one family of errors: what was found, what is allowed, what to do next, in one sentence."""
+
+from __future__ import annotations
+
+
+class PneumoscopeError(Exception):
+    """Root of all errors that a caller can cause or mend.
+
+    `exit_code` is what the command line answers with: 2 for misuse, a damaged bundle or a missing
+    extra, 1 where some of the work was done.
+    """
+
+    exit_code = 2
+
+
+class ImageError(PneumoscopeError):
+    """One image cannot be used: damaged, empty, too large, or no image at all."""
+
+    exit_code = 1
+
+
+class DataError(PneumoscopeError):
+    """A collection of images cannot be used as it is: no layout, one class only, an empty split."""
+
+
+class ArchiveError(DataError):
+    """An archive is damaged or hostile: it escapes its folder, holds links, or is a bomb."""
+
+
+class DownloadError(DataError):
+    """A data set or weights cannot be had from where they live."""
+
+
+class BundleError(PneumoscopeError):
+    """A bundle is damaged, foreign, or newer than this version understands."""
+
+
+class WeightsError(PneumoscopeError):
+    """Initial weights are missing, do not fit, or have seen a test image."""
+
+
+class RecipeError(PneumoscopeError):
+    """A recipe or one of its settings is not understood."""
+
+
+class RunError(PneumoscopeError):
+    """A run folder is in use, finished, or cannot be resumed."""
+
+
+class MissingExtraError(PneumoscopeError):
+    """A command needs an optional dependency that is not installed."""
