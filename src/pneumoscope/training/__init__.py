@@ -1,1 +1,22 @@
+"""Training: data and weights in; a run folder with history, report and bundle out."""
 
+from pneumoscope.training.folder import RunFolder
+from pneumoscope.training.loop import EpochRow, Observer
+from pneumoscope.training.recipe import Recipe, Stage, list_recipes, load_recipe
+from pneumoscope.training.recorders import Silent
+from pneumoscope.training.run import TrainingRequest, TrainingResult, resume, train
+
+__all__ = [
+    "EpochRow",
+    "Observer",
+    "Recipe",
+    "RunFolder",
+    "Silent",
+    "Stage",
+    "TrainingRequest",
+    "TrainingResult",
+    "list_recipes",
+    "load_recipe",
+    "resume",
+    "train",
+]

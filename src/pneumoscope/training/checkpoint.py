@@ -1,0 +1,75 @@
+"""Checkpoints: all that a run needs to go on as if nothing had happened, written whole or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pneumoscope._files import replace_atomically
+from pneumoscope.errors import RunError
+
+FORMAT = 1
+
+
+@dataclass
+class StageState:
+    """Where a stage stands after its last finished epoch."""
+
+    stage: str
+    epoch: int = 0
+    step: int = 0
+    best_epoch: int = 0
+    best_loss: float = float("inf")
+    finished: bool = False
+    seconds: float = 0.0
+    network: dict[str, Tensor] = field(default_factory=dict)
+    optimiser: dict[str, Any] = field(default_factory=dict)
+    averaged: dict[str, Tensor] = field(default_factory=dict)
+    averaged_updates: int = 0
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class Checkpoint:
+    """A run after some epoch: the stage under way, and the history of all epochs so far."""
+
+    state: StageState
+    history: list[dict[str, Any]]
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint so that a kill at any moment leaves the old one or the new one."""
+    tree = {
+        "format": FORMAT,
+        "state": {name: getattr(checkpoint.state, name) for name in _FIELDS},
+        "history": checkpoint.history,
+    }
+    with replace_atomically(path) as temporary:
+        torch.save(tree, temporary)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; only tensors and plain values are let in.
+
+    Raises
+    ------
+    RunError
+        The file is damaged or was written by a newer version.
+    """
+    try:
+        tree = torch.load(path, map_location="cpu", weights_only=True)
+        if tree["format"] != FORMAT:
+            raise RunError(
+                f"{path} has checkpoint format {tree['format']}, this version reads {FORMAT}: "
+                "resume with the version that wrote it, or start a new run."
+            )
+        return Checkpoint(StageState(**tree["state"]), tree["history"])
+    except (OSError, RuntimeError, KeyError, TypeError, EOFError, ValueError) as error:
+        raise RunError(f"{path} is damaged; start a new run in another folder.") from error
+
+
+_FIELDS = tuple(entry.name for entry in fields(StageState))
