@@ -24,7 +24,16 @@ app = typer.Typer(
 
 # The order is the order of the work. Each module imports only typer and the standard library at
 # its top, so that `pneumoscope --help` and `predict` start without torch or tables.
-for _group in ("data", "training", "evaluation", "prediction", "bundles", "runs", "caches", "doctor"):
+for _group in (
+    "data",
+    "training",
+    "evaluation",
+    "prediction",
+    "bundles",
+    "runs",
+    "caches",
+    "doctor",
+):
     import_module(f"pneumoscope.cli.{_group}").register(app)
 
 

@@ -1,1 +1,33 @@
+"""Images: bytes become a checked radiograph, a radiograph becomes the network's input."""
 
+from pneumoscope.images.preprocessing import (
+    Geometry,
+    Normalisation,
+    PreprocessingSpec,
+    Resampler,
+    normalise,
+    preprocess,
+    resample,
+)
+from pneumoscope.images.radiograph import (
+    IMAGE_SUFFIXES,
+    Radiograph,
+    from_array,
+    is_image_name,
+    read,
+)
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "Geometry",
+    "Normalisation",
+    "PreprocessingSpec",
+    "Radiograph",
+    "Resampler",
+    "from_array",
+    "is_image_name",
+    "normalise",
+    "preprocess",
+    "read",
+    "resample",
+]

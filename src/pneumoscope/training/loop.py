@@ -251,7 +251,9 @@ def measure(
     }
 
 
-def _compute_loss(logits: Tensor, target: Tensor, positive_weight: float, smoothing: float) -> Tensor:
+def _compute_loss(
+    logits: Tensor, target: Tensor, positive_weight: float, smoothing: float
+) -> Tensor:
     """Weighted cross-entropy; weights average to one over the classes' shares in training."""
     weight = torch.where(target > 0.5, positive_weight, 1.0)
     softened = target * (1 - smoothing) + 0.5 * smoothing

@@ -177,7 +177,9 @@ class _Run:
             "layout": collection.layout.value,
             "weights_taken": _describe_origin(origin),
             "notes": notes,
-            "excluded": [dataclasses.asdict(entry) | {"path": str(entry.path)} for entry in excluded],
+            "excluded": [
+                dataclasses.asdict(entry) | {"path": str(entry.path)} for entry in excluded
+            ],
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         write_manifest(self.frame, self.folder.manifest)
@@ -483,9 +485,7 @@ class _Run:
         return warnings
 
     def _make_autocast(self, precision: Precision) -> torch.autocast:
-        return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=precision is Precision.BF16
-        )
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=precision is Precision.BF16)
 
     def _report(self, title: str) -> Callable[[int, int], None]:
         """Return a progress callback that says a sentence at the start of long work."""

@@ -1,0 +1,193 @@
+"""Reading: a path, bytes or an array becomes a checked `Radiograph`, or a typed error."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pneumoscope._files import hash_bytes
+from pneumoscope.errors import ImageError
+
+#: File names that are taken for images when a folder is walked.
+IMAGE_SUFFIXES = frozenset(
+    {".jpeg", ".jpg", ".jpe", ".png", ".tif", ".tiff", ".dcm", ".dicom", ".bmp", ".webp"}
+)
+#: No radiograph detector comes near this; what claims more is damaged or an attack.
+MAX_PIXELS = 100_000_000
+#: A file larger than this is not read into memory.
+MAX_BYTES = 512 * 2**20
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+@dataclass(frozen=True, eq=False)
+class Radiograph:
+    """One X-ray image as grey pixels, with what later checks and the record need."""
+
+    pixels: Pixels
+    """uint8 or uint16 [H, W], bright is dense (MONOCHROME2), full range of `bits`."""
+    bits: int
+    """Significant bits, 8 to 16: pixels lie in 0 .. 2**bits - 1."""
+    original_size: tuple[int, int]
+    """Width and height in pixels as stored, before any scaled decoding."""
+    channel_spread: float
+    """Mean over pixels of the largest minus the smallest colour channel, 0..255; 0 if grey."""
+    photometric_interpretation: str
+    """As stored: MONOCHROME1, MONOCHROME2, RGB, …"""
+    sha256: str
+    """Of the file's bytes, or of the array's."""
+    patient_id: str | None = None
+    view: str | None = None
+    source: str = ""
+
+
+def read(
+    source: str | os.PathLike[str] | bytes | BinaryIO,
+    *,
+    name: str | None = None,
+    target_size: int | None = None,
+) -> Radiograph:
+    """Read one image: JPEG, PNG, TIFF, BMP, WebP or DICOM, told apart by content, not by name.
+
+    Parameters
+    ----------
+    source
+        A path, the bytes of a file, or a binary stream.
+    name
+        What to call the image in messages, where `source` is not a path.
+    target_size
+        Side in pixels that the network will want: large JPEG files are then decoded at a reduced
+        scale, never below twice that size.
+
+    Raises
+    ------
+    ImageError
+        The file is missing, empty, truncated, too large, or no image.
+    """
+    data, label = _load_bytes(source, name)
+    if not data:
+        raise ImageError(f"{label} is empty.")
+    if is_dicom(data):
+        from pneumoscope.images.dicom import decode_dicom
+
+        return decode_dicom(data, label)
+    from pneumoscope.images.raster import decode_raster
+
+    return decode_raster(data, label, target_size)
+
+
+def from_array(
+    array: NDArray[np.generic],
+    photometric_interpretation: str,
+    *,
+    bits: int | None = None,
+    name: str = "array",
+) -> Radiograph:
+    """Wrap decoded pixels; what they mean must be said, it is not guessed.
+
+    Parameters
+    ----------
+    array
+        uint8 or uint16 [H, W] for MONOCHROME1 and MONOCHROME2, uint8 [H, W, 3] for RGB.
+    photometric_interpretation
+        MONOCHROME1 (bright means air), MONOCHROME2 (bright means dense) or RGB.
+    bits
+        Significant bits; by default all of the type's.
+
+    Raises
+    ------
+    ImageError
+        Any other type, shape or interpretation.
+    """
+    if not isinstance(array, np.ndarray) or array.dtype not in (np.uint8, np.uint16):
+        found = getattr(array, "dtype", type(array).__name__)
+        raise ImageError(f"{name}: pixels must be a uint8 or uint16 array, found {found}.")
+    expected = 3 if photometric_interpretation == "RGB" else 2
+    if photometric_interpretation not in {"MONOCHROME1", "MONOCHROME2", "RGB"}:
+        raise ImageError(
+            f"{name}: the photometric interpretation must be MONOCHROME1, MONOCHROME2 or RGB, "
+            f"found {photometric_interpretation!r}."
+        )
+    if (
+        array.ndim != expected
+        or min(array.shape[:2]) < 1
+        or (expected == 3 and array.shape[2] != 3)
+    ):
+        raise ImageError(
+            f"{name}: {photometric_interpretation} takes shape "
+            f"{'[H, W, 3]' if expected == 3 else '[H, W]'}, found {list(array.shape)}."
+        )
+    if expected == 3 and array.dtype != np.uint8:
+        raise ImageError(f"{name}: RGB takes uint8, found {array.dtype}.")
+    bits = bits or array.dtype.itemsize * 8
+    if not 8 <= bits <= array.dtype.itemsize * 8 or int(array.max()) >= 1 << bits:
+        raise ImageError(f"{name}: pixels up to {array.max()} do not fit {bits} bits.")
+    pixels, spread = (array, 0.0) if expected == 2 else grey_from_rgb(array)
+    if photometric_interpretation == "MONOCHROME1":
+        pixels = ((1 << bits) - 1 - pixels).astype(array.dtype)
+    contiguous = np.ascontiguousarray(array)
+    return Radiograph(
+        pixels=np.ascontiguousarray(pixels),
+        bits=bits,
+        original_size=(array.shape[1], array.shape[0]),
+        channel_spread=spread,
+        photometric_interpretation=photometric_interpretation,
+        sha256=hash_bytes(
+            repr((contiguous.shape, contiguous.dtype.str)).encode() + contiguous.tobytes()
+        ),
+        source=name,
+    )
+
+
+def is_image_name(name: str | PurePath) -> bool:
+    """Whether a file of this name is taken for an image when a folder is walked.
+
+    Hidden files, macOS resource forks (`._*`) and the `__MACOSX` tree are not.
+    """
+    path = PurePath(name)
+    hidden = any(part.startswith(".") and part not in {".", ".."} for part in path.parts)
+    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and "__MACOSX" not in path.parts
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether the bytes carry the DICOM preamble (PS3.10, section 7.1)."""
+    return data[128:132] == b"DICM"
+
+
+def grey_from_rgb(rgb: NDArray[np.generic]) -> tuple[NDArray[np.uint8], float]:
+    """Return luma (ITU-R BT.601, as Pillow computes it) and the channel spread of uint8 RGB."""
+    wide = rgb.astype(np.int32)
+    luma = (wide @ np.array([19595, 38470, 7471]) + 0x8000) >> 16
+    spread = float((wide.max(-1) - wide.min(-1)).mean())
+    return luma.astype(np.uint8), spread
+
+
+def _load_bytes(
+    source: str | os.PathLike[str] | bytes | BinaryIO, name: str | None
+) -> tuple[bytes, str]:
+    if isinstance(source, bytes):
+        return source, name or "image"
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        label = name or str(path)
+        try:
+            if path.is_dir():
+                raise ImageError(f"{label} is a folder, an image file is needed.")
+            if path.stat().st_size > MAX_BYTES:
+                raise ImageError(f"{label} has more than {MAX_BYTES >> 20} MiB, the most allowed.")
+            return path.read_bytes(), label
+        except FileNotFoundError as error:
+            raise ImageError(f"{label} does not exist.") from error
+        except (OSError, ValueError) as error:
+            raise ImageError(f"{label} cannot be read: {error}.") from error
+    if hasattr(source, "read"):
+        return source.read(MAX_BYTES), name or getattr(source, "name", "stream")
+    raise ImageError(
+        f"An image is a path, bytes, a binary stream or an array with its photometric "
+        f"interpretation, found {type(source).__name__}."
+    )
