@@ -1,1 +1,61 @@
+"""Data sets: folders, archives, tables and arrays become a manifest, a split, and pixels."""
 
+from pneumoscope.datasets.archives import extract_archive
+from pneumoscope.datasets.arrays import read_radiograph
+from pneumoscope.datasets.collection import open_collection
+from pneumoscope.datasets.items import (
+    LABELS,
+    NORMAL,
+    PNEUMONIA,
+    SPLITS,
+    Collection,
+    CollectionOptions,
+    Item,
+    Layout,
+    Skipped,
+)
+from pneumoscope.datasets.manifest import (
+    MANIFEST_SCHEMA,
+    Manifest,
+    build_manifest,
+    read_manifest,
+    write_manifest,
+)
+from pneumoscope.datasets.pixels import load_pixels
+from pneumoscope.datasets.splits import (
+    Grouping,
+    SplitResult,
+    assign_splits,
+    count_images,
+    count_leaked,
+    parse_ratios,
+    resolve_splits,
+)
+
+__all__ = [
+    "LABELS",
+    "MANIFEST_SCHEMA",
+    "NORMAL",
+    "PNEUMONIA",
+    "SPLITS",
+    "Collection",
+    "CollectionOptions",
+    "Grouping",
+    "Item",
+    "Layout",
+    "Manifest",
+    "Skipped",
+    "SplitResult",
+    "assign_splits",
+    "build_manifest",
+    "count_images",
+    "count_leaked",
+    "extract_archive",
+    "load_pixels",
+    "open_collection",
+    "parse_ratios",
+    "read_manifest",
+    "read_radiograph",
+    "resolve_splits",
+    "write_manifest",
+]

@@ -1,0 +1,92 @@
+"""MedMNIST's .npz files, and images by reference: a path, or a row of such a file."""
+
+from __future__ import annotations
+
+import functools
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pneumoscope.datasets.items import NORMAL, PNEUMONIA, SPLITS, Item
+from pneumoscope.errors import DataError, ImageError
+from pneumoscope.images import Radiograph, from_array, read
+
+
+def list_rows(path: Path, positive: str | None) -> tuple[tuple[Item, ...], tuple[str, ...]]:
+    """Return every row of a MedMNIST file as an item `file.npz#train/17`.
+
+    Labels are 0 (NORMAL) and 1 (PNEUMONIA), as in PneumoniaMNIST; `positive` names another number.
+    """
+    one = positive or "1"
+    items: list[Item] = []
+    for split in SPLITS:
+        labels = _load_array(str(path), f"{split}_labels", _stamp(path), required=False)
+        images = _load_array(str(path), f"{split}_images", _stamp(path), required=False)
+        if labels is None or images is None:
+            continue
+        if images.ndim not in {3, 4} or len(images) != len(labels):
+            raise DataError(
+                f"{path} has {split}_images of shape {images.shape} and {split}_labels of shape "
+                f"{labels.shape}: one label an image is needed."
+            )
+        values = labels.reshape(len(labels), -1)
+        if values.shape[1] != 1 or len(np.unique(values)) > 2:
+            raise DataError(f"{path} has more than two classes in {split}_labels.")
+        for row, value in enumerate(values[:, 0]):
+            label = PNEUMONIA if str(value) == one else NORMAL
+            items.append(Item(f"{path}#{split}/{row}", label, split, None, "none", path.stem))
+    if not items:
+        raise DataError(f"{path} has no train_images and train_labels, as MedMNIST files do.")
+    shape = _load_array(str(path), f"{items[0].split}_images", _stamp(path))
+    assert shape is not None
+    return tuple(items), (f"The arrays hold images of {shape.shape[2]}×{shape.shape[1]} pixels.",)
+
+
+def split_ref(ref: str) -> tuple[str, str | None]:
+    """Return the file of a reference, and the row within it where there is one."""
+    file, mark, row = ref.rpartition("#")
+    return (file, row) if mark and file.endswith(".npz") else (ref, None)
+
+
+def read_radiograph(ref: str, target_size: int | None = None) -> Radiograph:
+    """Read an image by its reference in a manifest.
+
+    Raises
+    ------
+    ImageError
+        As `images.read`, or the row does not exist.
+    """
+    file, row = split_ref(ref)
+    if row is None:
+        return read(file, target_size=target_size)
+    split, _, index = row.partition("/")
+    images = _load_array(file, f"{split}_images", _stamp(Path(file)), required=False)
+    if images is None or not index.isdigit() or int(index) >= len(images):
+        raise ImageError(f"{ref} does not exist.")
+    pixels = images[int(index)]
+    return from_array(pixels, "RGB" if pixels.ndim == 3 else "MONOCHROME2", name=ref)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise ImageError(f"{path} does not exist.") from error
+    return stat.st_size, stat.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=8)
+def _load_array(
+    path: str, name: str, stamp: tuple[int, int], required: bool = True
+) -> NDArray[np.generic] | None:
+    """Load one array of a file; `stamp` makes a changed file another key."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if name not in file and not required:
+                return None
+            array: NDArray[np.generic] = file[name]
+            return array
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not a readable .npz without pickles: {error}") from error

@@ -1,0 +1,196 @@
+"""The manifest: one row an image, with all that splitting, auditing and resuming need."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pneumoscope._files import replace_atomically
+from pneumoscope.datasets.arrays import read_radiograph
+from pneumoscope.datasets.duplicates import Fingerprint, find_near_duplicates, fingerprint
+from pneumoscope.datasets.items import Collection, Item, Skipped
+from pneumoscope.datasets.naming import parse_name
+from pneumoscope.errors import DataError, ImageError
+
+MANIFEST_SCHEMA: dict[str, pl.DataType] = {
+    "path": pl.String(),
+    "sha256": pl.String(),
+    "phash": pl.String(),
+    "label": pl.String(),
+    "subtype": pl.String(),
+    "patient": pl.String(),
+    "block": pl.String(),
+    "group": pl.String(),
+    "width": pl.Int32(),
+    "height": pl.Int32(),
+    "split": pl.String(),
+    "source": pl.String(),
+}
+BLOCKS_PER_SERIES = 10
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The readable images as a table of `MANIFEST_SCHEMA`, and the others with their reason."""
+
+    frame: pl.DataFrame
+    excluded: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+
+
+def build_manifest(
+    collection: Collection,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    jobs: int | None = None,
+) -> Manifest:
+    """Read every image once and describe it; unreadable ones are left out and listed.
+
+    `group` joins the images of one patient and near-duplicates, transitively: what shares a group
+    must share a split. `block` cuts each series of acquisition numbers into ten contiguous ranges
+    of equal image count; a patient is never cut.
+
+    Raises
+    ------
+    DataError
+        No image is readable.
+    """
+    rows: list[tuple[Item, _Reading]] = []
+    excluded: list[Skipped] = []
+    with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:  # decoding releases the lock
+        for done, (item, reading) in enumerate(pool.map(_read_item, collection.items), start=1):
+            if isinstance(reading, Skipped):
+                excluded.append(reading)
+            else:
+                rows.append((item, reading))
+            if progress:
+                progress(done, len(collection.items))
+    if not rows:
+        raise DataError(
+            f"None of the {len(collection.items)} images is readable; the first: {excluded[0].reason}"
+        )
+    items = [item for item, _ in rows]
+    pairs = find_near_duplicates([reading.fingerprint for _, reading in rows])
+    frame = pl.DataFrame(
+        {
+            "path": [item.ref for item in items],
+            "sha256": [reading.sha256 for _, reading in rows],
+            "phash": [reading.fingerprint.phash.tobytes().hex() for _, reading in rows],
+            "label": [item.label for item in items],
+            "subtype": [item.subtype for item in items],
+            "patient": [item.patient for item in items],
+            "block": _name_blocks([item.ref for item in items]),
+            "group": _name_groups(items, pairs),
+            "width": [reading.width for _, reading in rows],
+            "height": [reading.height for _, reading in rows],
+            "split": [item.split for item in items],
+            "source": [item.source for item in items],
+        },
+        schema=MANIFEST_SCHEMA,
+    )
+    notes = [f"{len(pairs)} pairs of images are near-identical."] if pairs else []
+    crossing = [pair for pair in pairs if items[pair[0]].label != items[pair[1]].label]
+    if crossing:
+        first = [items[i].ref for i in crossing[0]]
+        notes.append(
+            f"{len(crossing)} of them carry different labels, such as {' and '.join(first)}."
+        )
+    return Manifest(frame, tuple(excluded), tuple(notes))
+
+
+def write_manifest(frame: pl.DataFrame, file: Path) -> None:
+    """Write a manifest; paths below the file's folder are stored relative to it."""
+    folder = f"{file.parent.absolute()}{os.sep}"
+    stored = frame.with_columns(pl.col("path").str.strip_prefix(folder))
+    with replace_atomically(file) as temporary:
+        stored.write_parquet(temporary)
+
+
+def read_manifest(file: Path) -> pl.DataFrame:
+    """Read a manifest that `write_manifest` wrote; paths come back absolute.
+
+    Raises
+    ------
+    DataError
+        The file is missing, damaged, or lacks columns.
+    """
+    try:
+        frame = pl.read_parquet(file)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{file} is not a readable manifest.") from error
+    missing = [name for name in MANIFEST_SCHEMA if name not in frame.columns]
+    if missing:
+        raise DataError(f"{file} is not a manifest of this tool: it lacks {', '.join(missing)}.")
+    folder = file.parent.absolute()
+    absolute = [str(folder / path) for path in frame["path"]]
+    return frame.with_columns(pl.Series("path", absolute, dtype=pl.String))
+
+
+@dataclass(frozen=True)
+class _Reading:
+    sha256: str
+    fingerprint: Fingerprint
+    width: int
+    height: int
+
+
+def _read_item(item: Item) -> tuple[Item, _Reading | Skipped]:
+    try:
+        radiograph = read_radiograph(item.ref)
+    except ImageError as error:
+        return item, Skipped(item.ref, str(error))
+    width, height = radiograph.original_size
+    return item, _Reading(radiograph.sha256, fingerprint(radiograph), width, height)
+
+
+def _name_blocks(refs: list[str]) -> list[str | None]:
+    """Return `series/00` … `series/09` for each image, None where the name tells no number."""
+    parsed = [parse_name(ref) for ref in refs]
+    names: list[str | None] = [None] * len(refs)
+    for series in {parts.series for parts in parsed if parts}:
+        rows = [i for i, parts in enumerate(parsed) if parts and parts.series == series]
+        numbers = np.array([parsed[i].number for i in rows])  # type: ignore[union-attr]
+        for row, block in zip(rows, _cut_evenly(numbers), strict=True):
+            names[row] = f"{series}/{block:02d}"
+    return names
+
+
+def _cut_evenly(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the range 0..9 of each image: contiguous numbers, counts as equal as they can be."""
+    values, inverse, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+    middle = np.cumsum(counts) - counts / 2
+    ranges = np.minimum(middle * BLOCKS_PER_SERIES / counts.sum(), BLOCKS_PER_SERIES - 1)
+    cut: NDArray[np.int64] = ranges.astype(np.int64)[inverse]
+    return cut
+
+
+def _name_groups(items: list[Item], pairs: Iterable[tuple[int, int]]) -> list[str]:
+    """Return a group for each image: connected through a patient or a near-duplicate pair."""
+    parent = list(range(len(items)))
+
+    def find(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]
+            row = parent[row]
+        return row
+
+    first: dict[str, int] = {}
+    for row, item in enumerate(items):
+        if item.patient is not None:
+            parent[find(row)] = find(first.setdefault(item.patient, row))
+    for one, other in pairs:
+        parent[find(one)] = find(other)
+    # Named by content, not by row, so that the order of the images does not matter.
+    names: dict[int, str] = {}
+    for row, item in enumerate(items):
+        name = item.patient or Path(item.ref).name
+        root = find(row)
+        names[root] = min(names.get(root, name), name)
+    return [names[find(row)] for row in range(len(items))]

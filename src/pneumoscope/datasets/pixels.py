@@ -1,0 +1,105 @@
+"""The pixel cache: every image of a manifest as the grey square that the network will see."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pneumoscope._files import find_cache_folder, replace_atomically
+from pneumoscope.datasets.arrays import read_radiograph
+from pneumoscope.errors import DataError
+from pneumoscope.images import PreprocessingSpec, resample
+
+#: The cache keeps at most this many bytes; the files used longest ago go first.
+CACHE_LIMIT = 10 * 2**30
+_FORMAT = 1
+
+
+def load_pixels(
+    frame: pl.DataFrame,
+    spec: PreprocessingSpec,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> NDArray[np.uint8]:
+    """Return the images of a manifest, uint8 [N, size, size], memory-mapped, in row order.
+
+    Raises
+    ------
+    DataError
+        The disk has no room.
+    ImageError
+        An image that was readable when the manifest was made no longer is.
+    """
+    folder = find_cache_folder() / "pixels"
+    path = folder / f"{_make_key(frame, spec)}.npy"
+    shape = (frame.height, spec.size, spec.size)
+    cached = _open_cached(path, shape)
+    if cached is not None:
+        return cached
+    folder.mkdir(parents=True, exist_ok=True)
+    needed = int(np.prod(shape))
+    _make_room(folder, needed)
+    if shutil.disk_usage(folder).free < needed + 2**28:
+        raise DataError(
+            f"{folder} has no room for {needed / 1e9:.2f} GB: free some, or set PNEUMOSCOPE_CACHE."
+        )
+    with replace_atomically(path) as temporary:
+        _fill(temporary, frame["path"].to_list(), spec, shape, progress)
+    made = _open_cached(path, shape)
+    assert made is not None  # it was written and synced a moment ago
+    return made
+
+
+def _fill(
+    path: Path,
+    refs: list[str],
+    spec: PreprocessingSpec,
+    shape: tuple[int, int, int],
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+
+    def read_one(ref: str) -> NDArray[np.uint8]:
+        return resample(read_radiograph(ref, spec.size), spec)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for row, square in enumerate(pool.map(read_one, refs)):
+            array[row] = square
+            if progress:
+                progress(row + 1, len(refs))
+    array.flush()
+
+
+def _open_cached(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8] | None:
+    """Return the cached array, None where there is none or it is not what it should be."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    if array.shape != shape or array.dtype != np.uint8:
+        return None
+    os.utime(path)
+    return np.asarray(array)
+
+
+def _make_key(frame: pl.DataFrame, spec: PreprocessingSpec) -> str:
+    # Normalisation comes after the cacheable half.
+    facts = spec.model_dump_json(exclude={"normalisation"}), frame["sha256"].to_list(), _FORMAT
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+
+
+def _make_room(folder: Path, needed: int) -> None:
+    files = sorted(folder.glob("*.npy"), key=lambda file: file.stat().st_mtime)
+    total = sum(file.stat().st_size for file in files)
+    while files and total + needed > CACHE_LIMIT:
+        oldest = files.pop(0)
+        total -= oldest.stat().st_size
+        oldest.unlink(missing_ok=True)
