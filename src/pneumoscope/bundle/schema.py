@@ -1,0 +1,134 @@
+"""What `bundle.json` says: preprocessing, calibration, operating points, origin, file hashes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from pneumoscope.images import PreprocessingSpec
+
+#: The newest schema that this version writes, and the newest that it understands.
+SCHEMA_VERSION = 1
+
+INFO = "bundle.json"
+WEIGHTS = "model.safetensors"
+GRAPH = "model.onnx"
+REFERENCE = "reference.npz"
+TRAINING_IMAGES = "training_images.npz"
+CARD = "README.md"
+
+#: The files that every bundle has beside `bundle.json`.
+REQUIRED_FILES = (WEIGHTS, GRAPH, REFERENCE, TRAINING_IMAGES, CARD)
+
+#: `bundle.json` stays below this size, in bytes.
+MAX_INFO_BYTES = 64 * 1024
+
+# A bundle is flat: no separators, no dot at the start or at the end, nothing of other file systems.
+_FILE_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class _Part(BaseModel):
+    """Strict about what it does not know: a field that is not understood may change an answer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Calibration(_Part):
+    """From logit to probability: `sigmoid(logit / temperature + bias)` (Platt 1999; Guo 2017)."""
+
+    temperature: float = Field(default=1.0, gt=0)
+    bias: float = 0.0
+
+    def apply(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Return probabilities, float64 in 0..1, of logits of any shape."""
+        z = np.asarray(logits, np.float64) / self.temperature + self.bias
+        # exp of a negative number only: no overflow, whatever the logit.
+        small = np.exp(-np.abs(z))
+        return np.where(z >= 0, 1 / (1 + small), small / (1 + small))
+
+
+class OperatingPointInfo(_Part):
+    """A threshold on the calibrated probability, and what it was chosen to reach."""
+
+    threshold: float = Field(ge=0, le=1)
+    target: str
+    """The aim in words, such as "sensitivity at least 0.99"."""
+    sensitivity: float | None = Field(default=None, ge=0, le=1)
+    """Reached on the part where the threshold was chosen."""
+    specificity: float | None = Field(default=None, ge=0, le=1)
+
+
+class DataInfo(_Part):
+    """What the model was trained and validated on."""
+
+    layout: str
+    sources: list[str]
+    counts: dict[str, dict[str, int]]
+    """Images by split and class: `{"train": {"NORMAL": 1080, …}, …}`."""
+    phantom: bool = False
+    """Trained, wholly or in part, on synthetic radiographs."""
+    allow_contamination: bool = False
+    """Started from weights that may have seen a test image, on the user's word."""
+
+
+class FileInfo(_Part):
+    """The fingerprint of one file of the bundle."""
+
+    sha256: str
+    size: int = Field(ge=0, description="bytes")
+
+    @field_validator("sha256")
+    @classmethod
+    def _check_digest(cls, value: str) -> str:
+        if not _SHA256.fullmatch(value):
+            raise ValueError("a sha256 is 64 hexadecimal digits in lower case")
+        return value
+
+
+class BundleInfo(_Part):
+    """All of `bundle.json`, except the seal that the file carries about itself."""
+
+    format: Literal["pneumoscope-bundle"] = "pneumoscope-bundle"
+    schema_version: int = Field(default=SCHEMA_VERSION, ge=1, le=SCHEMA_VERSION)
+    name: str = Field(min_length=1, max_length=200)
+    created: str
+    """When, as ISO 8601 with the time zone."""
+    preprocessing: PreprocessingSpec
+    calibration: Calibration = Calibration()
+    operating_points: dict[str, OperatingPointInfo] = Field(min_length=1)
+    decides: str = "balanced"
+    """The operating point that decides where the user names none."""
+    metrics: dict[str, Any] = {}
+    """Numbers by stage and split, as `metrics.json` of the run has them."""
+    training: dict[str, Any] = {}
+    """The resolved configuration of the run."""
+    data: DataInfo
+    warnings: list[str] = []
+    versions: dict[str, str] = {}
+    files: dict[str, FileInfo] = {}
+    """Every file of the bundle but `bundle.json`; filled in when it is written."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        points = self.operating_points
+        if self.decides not in points:
+            raise ValueError(
+                f"operating point {self.decides!r} is to decide, but there are only "
+                f"{', '.join(points)}"
+            )
+        order = [points[n].threshold for n in ("rule_out", "balanced", "rule_in") if n in points]
+        if order != sorted(order):
+            raise ValueError("thresholds must rise from rule_out over balanced to rule_in")
+        for name in self.files:
+            if not _FILE_NAME.fullmatch(name) or name == INFO:
+                raise ValueError(f"{name!r} is no name for a file inside a bundle")
+        return self
+
+    def has(self, name: str) -> bool:
+        """Whether the bundle has a file of this name."""
+        return name in self.files
