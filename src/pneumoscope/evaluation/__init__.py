@@ -1,1 +1,24 @@
+"""Evaluation: a table of predictions becomes metrics with intervals, thresholds and figures."""
 
+from pneumoscope.evaluation.metrics import (
+    Interval,
+    Metrics,
+    compute_auc,
+    compute_average_precision,
+    compute_metrics,
+    delong_interval,
+    wilson_interval,
+)
+from pneumoscope.evaluation.operating_points import OperatingPoint, choose_operating_points
+
+__all__ = [
+    "Interval",
+    "Metrics",
+    "OperatingPoint",
+    "choose_operating_points",
+    "compute_auc",
+    "compute_average_precision",
+    "compute_metrics",
+    "delong_interval",
+    "wilson_interval",
+]

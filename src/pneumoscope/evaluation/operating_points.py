@@ -1,0 +1,85 @@
+"""Operating points: thresholds chosen on validation, each for a purpose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pneumoscope.evaluation.metrics import Labels, Scores
+
+#: The points in the order of their thresholds.
+NAMES = ("rule_out", "balanced", "rule_in")
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold and what it reached where it was chosen."""
+
+    name: str
+    threshold: float
+    """Probability from which PNEUMONIA is called."""
+    target: str
+    """What was asked for, in words, and whether the sample could show it."""
+    sensitivity: float | None
+    specificity: float | None
+
+
+def choose_operating_points(
+    labels: Labels,
+    probabilities: Scores,
+    *,
+    sensitivity: float = 0.99,
+    specificity: float = 0.95,
+) -> dict[str, OperatingPoint]:
+    """Choose `rule_out`, `balanced` and `rule_in` on validation data.
+
+    `rule_out` is the highest threshold with at least the target sensitivity, `rule_in` the lowest
+    with at least the target specificity, `balanced` the one with the largest Youden index (Youden
+    1950). Each lies in the middle of the gap between two observed scores. Their thresholds are
+    ordered: where the classes are apart so well that targets would cross, all meet in between.
+
+    Parameters
+    ----------
+    labels
+        int [N] with both classes, 0 (NORMAL) or 1 (PNEUMONIA).
+    probabilities
+        float [N], 0..1.
+    """
+    thresholds = _list_cuts(probabilities)
+    positives, negatives = np.sort(probabilities[labels == 1]), np.sort(probabilities[labels == 0])
+    m, n = len(positives), len(negatives)
+    reached = 1 - np.searchsorted(positives, thresholds, "left") / m
+    spared = np.searchsorted(negatives, thresholds, "left") / n
+    best = reached + spared
+    ties = np.flatnonzero(best >= best.max() - 1e-12)
+    balanced = float(thresholds[ties[len(ties) // 2]])
+    out = float(thresholds[reached >= sensitivity].max())
+    into = float(thresholds[spared >= specificity].min())
+    chosen = {
+        "rule_out": (min(out, balanced), f"sensitivity of at least {sensitivity:.0%}", m, sensitivity),
+        "balanced": (balanced, "largest sum of sensitivity and specificity", None, None),
+        "rule_in": (max(into, balanced), f"specificity of at least {specificity:.0%}", n, specificity),
+    }
+    points = {}
+    for name, (threshold, target, count, share) in chosen.items():
+        if count is not None and share is not None and count < 3 / (1 - share):
+            # The rule of three: fewer cases cannot support such a share.
+            target += f" ({count} cases are too few to support it)"
+        points[name] = OperatingPoint(
+            name,
+            threshold,
+            target,
+            float((positives >= threshold).mean()),
+            float((negatives < threshold).mean()),
+        )
+    return points
+
+
+def _list_cuts(probabilities: Scores) -> Scores:
+    """Return the middles of all gaps between observed scores, and the two ends."""
+    values = np.unique(probabilities)
+    middles = (values[1:] + values[:-1]) / 2
+    # Neighbouring floats have no middle; then the upper one is the cut.
+    middles = np.where(middles <= values[:-1], values[1:], middles)
+    return np.concatenate([[0.0], middles, [np.nextafter(values[-1], 2.0)]])
