@@ -96,7 +96,7 @@ def write_files(
     target = Path(path).absolute()
     if not _may_replace(target):
         raise BundleError(
-            f"{target} exists and is not a bundle, or holds other things too; choose another folder."
+            f"{target} exists and is no bundle, or holds other things too; choose another folder."
         )
     files = {CARD: write_card(info).encode(), **files}
     missing = [name for name in REQUIRED_FILES if name not in files]

@@ -182,9 +182,7 @@ def _draw_weights(network: PneumoniaResNet50, seed: int, note: str) -> WeightsOr
     return WeightsOrigin("none", None, note)
 
 
-def _load_imagenet(
-    network: PneumoniaResNet50, path: Path, source: WeightsSource
-) -> WeightsOrigin:
+def _load_imagenet(network: PneumoniaResNet50, path: Path, source: WeightsSource) -> WeightsOrigin:
     _load_backbone(network, _read_state(path), path)
     note = f"Weights: {source.name} from {path}."
     return WeightsOrigin("imagenet", hash_file(path), note, Normalisation.IMAGENET)
