@@ -82,4 +82,4 @@ def _list_cuts(probabilities: Scores) -> Scores:
     middles = (values[1:] + values[:-1]) / 2
     # Neighbouring floats have no middle; then the upper one is the cut.
     middles = np.where(middles <= values[:-1], values[1:], middles)
-    return np.concatenate([[0.0], middles, [np.nextafter(values[-1], 2.0)]])
+    return np.concatenate([[0.0], middles, [min(1.0, np.nextafter(values[-1], 2.0))]])

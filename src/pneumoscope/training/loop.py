@@ -292,5 +292,5 @@ def _build_optimiser(network: PneumoniaResNet50, stage: Stage) -> torch.optim.Op
         {"params": [v for v in trained if v.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=stage.learning_rate, foreach=True
+        [group for group in groups if group["params"]], lr=stage.learning_rate, fused=True
     )
