@@ -1,9 +1,142 @@
-"""Placeholder."""
+"""`pneumoscope train`: from labelled images to a run folder with a report and a bundle."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
+
+from pneumoscope.cli._options import (
+    LabelColumnOption,
+    LayoutOption,
+    PatientColumnOption,
+    PositiveOption,
+    QuietOption,
+    SeedOption,
+    SplitColumnOption,
+    collection_options,
+)
+
+if TYPE_CHECKING:
+    from pneumoscope.training import TrainingResult
 
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands to the root command."""
+    app.command("train")(train)
+
+
+def train(
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="A folder, manifest, .npz or archive; not needed with --resume."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The run folder to make, such as runs/first.")] = Path(
+        "runs/latest"
+    ),
+    recipe: Annotated[
+        str, typer.Option(help="`classic`, `robust`, or a YAML file of your own.")
+    ] = "classic",
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="`auto`, `imagenet`, `bundled`, `none`, or a PATH to a state dict or bundle."
+        ),
+    ] = "auto",
+    seed: SeedOption = 0,
+    device: Annotated[str, typer.Option(help="`auto`, `cpu` or `cuda`.")] = "auto",
+    epochs: Annotated[
+        int | None, typer.Option(help="At most this many epochs in every stage.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Any field of the recipe, such as baseline.epochs=3."
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")
+    ] = False,
+    allow_contamination: Annotated[
+        bool,
+        typer.Option(
+            "--allow-contamination",
+            help="Take starting weights that have seen test images; every report will say so.",
+        ),
+    ] = False,
+    mlflow: Annotated[
+        bool, typer.Option("--mlflow", help="Log to the server that MLFLOW_TRACKING_URI names.")
+    ] = False,
+    layout: LayoutOption = None,
+    positive: PositiveOption = None,
+    label_column: LabelColumnOption = "label",
+    patient_column: PatientColumnOption = None,
+    split_column: SplitColumnOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Train a detector: data in; weights, curves, numbers and a report out.
+
+    `classic` trains a head on a frozen backbone, then its top layers. `robust` trains all layers
+    with mild augmentation, for `--weights none`. Patients never straddle train, val and test;
+    thresholds are chosen on val. Ctrl-C stops cleanly, `--resume` goes on.
+
+    Example: `pneumoscope train data/chest_xray --out runs/first --recipe robust --weights none`
+    """
+    from pneumoscope._extras import require_extra
+
+    require_extra("train", "torch", "torchvision", "polars", "onnx", purpose="Training")
+    from pneumoscope import training
+    from pneumoscope.cli._training_display import TrainingDisplay
+
+    with TrainingDisplay(quiet=quiet) as display:
+        if resume:
+            result = training.resume(out, display)
+        else:
+            if data is None:
+                raise typer.BadParameter("name the data to train on, or add --resume.")
+            request = training.TrainingRequest(
+                data=data,
+                out=out,
+                recipe=training.load_recipe(recipe, settings or (), epochs),
+                weights=weights,
+                seed=seed,
+                device=device,
+                options=collection_options(
+                    layout, positive, label_column, patient_column, split_column
+                ),
+                allow_contamination=allow_contamination,
+                mlflow=mlflow,
+            )
+            result = training.train(request, display)
+    _print_result(result)
+
+
+def _print_result(result: TrainingResult) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title="On the test split", title_justify="left")
+    for column in ("stage", "AUC", "accuracy", "sensitivity", "specificity", "missed", "ended"):
+        table.add_column(column)
+    for stage, ending in result.stages.items():
+        test = result.metrics[stage]["test"]
+        numbers = [_show(test, name) for name in ("auc", "accuracy", "recall", "specificity")]
+        missed = f"{test['fn']} of {test['fn'] + test['tp']}"
+        table.add_row(stage, *numbers, missed, ending)
+    console.print(table)
+    folder = result.folder
+    for name, path in (("report", folder.report), ("bundle", folder.bundle), ("run", folder.path)):
+        console.print(f"{name:7} {path}", soft_wrap=True, highlight=False)
+    console.print("Research use, not a diagnosis.")
+
+
+def _show(metrics: dict[str, object], name: str) -> str:
+    value = metrics[name]
+    text = f"{value:.3f}" if isinstance(value, float) else "–"
+    intervals = metrics.get("intervals")
+    if isinstance(intervals, dict) and name in intervals:
+        low, high = intervals[name]
+        text += f" ({low:.3f}–{high:.3f})"
+    return text

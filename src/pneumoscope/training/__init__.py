@@ -1,5 +1,6 @@
 """Training: data and weights in; a run folder with history, report and bundle out."""
 
+from pneumoscope.training.comparison import RunComparison, compare_runs
 from pneumoscope.training.folder import RunFolder
 from pneumoscope.training.loop import EpochRow, Observer
 from pneumoscope.training.recipe import Recipe, Stage, list_recipes, load_recipe
@@ -10,11 +11,13 @@ __all__ = [
     "EpochRow",
     "Observer",
     "Recipe",
+    "RunComparison",
     "RunFolder",
     "Silent",
     "Stage",
     "TrainingRequest",
     "TrainingResult",
+    "compare_runs",
     "list_recipes",
     "load_recipe",
     "resume",

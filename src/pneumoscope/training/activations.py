@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from pneumoscope._files import find_cache_folder, replace_atomically
 from pneumoscope.images import PreprocessingSpec
