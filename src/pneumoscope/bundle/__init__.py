@@ -1,7 +1,13 @@
 """The saved model: its files, schema, integrity and model card. Reading needs no torch."""
 
 from pneumoscope.bundle.card import write_card
-from pneumoscope.bundle.reading import Bundle, is_bundle, read_bundle, verify_bundle
+from pneumoscope.bundle.reading import (
+    Bundle,
+    find_shipped_bundle,
+    is_bundle,
+    read_bundle,
+    verify_bundle,
+)
 from pneumoscope.bundle.schema import (
     BundleInfo,
     Calibration,
@@ -20,6 +26,7 @@ __all__ = [
     "FileInfo",
     "OperatingPointInfo",
     "TensorPlace",
+    "find_shipped_bundle",
     "is_bundle",
     "narrow",
     "pack_tensors",

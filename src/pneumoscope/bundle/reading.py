@@ -158,6 +158,12 @@ def is_bundle(path: str | os.PathLike[str]) -> bool:
     return (Path(path) / INFO).is_file()
 
 
+def find_shipped_bundle() -> Path | None:
+    """Return the folder of the bundle that comes with the package, where one does."""
+    folder = Path(__file__).parent.parent / "weights"
+    return folder if is_bundle(folder) else None
+
+
 def verify_bundle(
     path: str | os.PathLike[str], *, progress: Callable[[int, int], None] | None = None
 ) -> list[str]:

@@ -1,15 +1,39 @@
 """ResNet50 with one pneumonia logit: the network, its initial weights, its export to a bundle."""
 
+from pneumoscope.network.download import (
+    IMAGENET,
+    WeightsSource,
+    fetch_weights,
+    find_weights,
+)
 from pneumoscope.network.export import load_network, round_weights, save_bundle
 from pneumoscope.network.graph import build_graph
 from pneumoscope.network.resnet import PARTS, NetworkOutput, PneumoniaResNet50, initialise_head
+from pneumoscope.network.weights import (
+    Contamination,
+    WeightsOrigin,
+    check_contamination,
+    choose_weights,
+    draw_weights,
+    load_initial_weights,
+)
 
 __all__ = [
+    "IMAGENET",
     "PARTS",
+    "Contamination",
     "NetworkOutput",
     "PneumoniaResNet50",
+    "WeightsOrigin",
+    "WeightsSource",
     "build_graph",
+    "check_contamination",
+    "choose_weights",
+    "draw_weights",
+    "fetch_weights",
+    "find_weights",
     "initialise_head",
+    "load_initial_weights",
     "load_network",
     "round_weights",
     "save_bundle",

@@ -1,293 +1,255 @@
-"""Initial weights: ImageNet's, a bundle's, a file's, or none; never ones that saw a test image."""
+"""Initial weights: which to start from, why, and whether they have seen a test image."""
 
 from __future__ import annotations
 
-import pickle
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from importlib import resources
+import dataclasses
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
-from pneumoscope._files import find_cache_folder, hash_file, replace_atomically
-from pneumoscope.bundle import Bundle, read_bundle
+from pneumoscope._files import hash_file
+from pneumoscope.bundle import Bundle, find_shipped_bundle, is_bundle, read_bundle
 from pneumoscope.errors import DownloadError, WeightsError
 from pneumoscope.images import Normalisation
-from pneumoscope.network.resnet import PneumoniaResNet50
+from pneumoscope.network.download import (
+    IMAGENET,
+    MIRROR_VARIABLE,
+    WeightsSource,
+    fetch_weights,
+    find_weights,
+)
+from pneumoscope.network.export import load_network
+from pneumoscope.network.resnet import PneumoniaResNet50, initialise_head
+from pneumoscope.network.states import fit_state, read_state
 
 Progress = Callable[[int, int], None]
 
-
-@dataclass(frozen=True)
-class WeightsSource:
-    """Where published weights live, and the start of their sha256."""
-
-    name: str
-    url: str
-    sha256_prefix: str
-
-
-#: torchvision's official ResNet50 weights, version 2 (top-1 80.858 %); BSD-3-Clause.
-IMAGENET = WeightsSource(
-    "IMAGENET1K_V2", "https://download.pytorch.org/models/resnet50-11ad3fa6.pth", "11ad3fa6"
+_OTHER_WAYS = (
+    "use --weights PATH (a state dict of torchvision's or timm's resnet50, or a bundle), set "
+    f"{MIRROR_VARIABLE}, or train from nothing with --weights none --recipe robust"
 )
 
 
 @dataclass(frozen=True)
 class WeightsOrigin:
-    """Which weights a network was given, and what they bring along."""
+    """What the network starts from, for the record of the run."""
 
     name: str
-    sha256: str | None
+    """`imagenet`, `bundled`, `none`, or `file:NAME` and `bundle:NAME`."""
     note: str
+    """A sentence that says what was taken, and why."""
+    sha256: str | None = None
+    """Of the file of the weights; None for random ones."""
     normalisation: Normalisation | None = None
-    """The input normalisation that the weights expect; None where they do not care."""
-    keeps_head: bool = False
-    """Whether the linear head came with the weights."""
-    training_hashes: frozenset[str] = field(default_factory=frozenset)
+    """What the weights were trained with; None where that is not known or does not matter."""
+    training_hashes: frozenset[str] = frozenset()
+    """sha256 of every image that the weights have seen, where they say so."""
     phantom: bool = False
+    """The weights come from synthetic radiographs."""
+    keeps_head: bool = False
+    """The linear head came along; otherwise it was drawn afresh."""
     contaminated: int = 0
-    """Number of test images that the weights have seen."""
+    """Test images that the weights have seen, where the user allowed it."""
+
+
+@dataclass(frozen=True)
+class Contamination:
+    """How many of the test images the starting weights were trained on."""
+
+    seen: int
+    total: int
+
+    def __str__(self) -> str:
+        share = self.seen / self.total if self.total else 0.0
+        return f"{self.seen} of {self.total} test images ({share:.1%})"
+
+
+def check_contamination(origin: WeightsOrigin, test_hashes: Collection[str]) -> Contamination:
+    """Count the test images, by sha256, that the weights say they were trained on."""
+    seen = sum(digest in origin.training_hashes for digest in test_hashes)
+    return Contamination(seen, len(test_hashes))
 
 
 def choose_weights(
     network: PneumoniaResNet50,
-    request: str,
+    request: str = "auto",
     *,
-    test_hashes: Iterable[str] = (),
+    test_hashes: Collection[str] = (),
     allow_contamination: bool = False,
     seed: int = 0,
-    source: WeightsSource = IMAGENET,
     progress: Progress | None = None,
+    imagenet: WeightsSource = IMAGENET,
+    shipped: Path | None = None,
 ) -> WeightsOrigin:
-    """Load the weights that are asked for into `network` and say which and why.
+    """Load initial weights into `network`, and say which they are.
 
     Parameters
     ----------
     request
-        `auto`, `imagenet`, `bundled`, `none`, or a path: a torchvision or timm state dict (`.pth`,
-        `.safetensors`) or a bundle. `auto` is imagenet where it is cached or can be had, else
-        bundled; weights that have seen a test image are not taken, it then takes `none`.
+        `auto`: ImageNet's where they are cached or can be had, else the bundled ones; never what
+        has seen a test image, rather none. `imagenet`, `bundled`, `none`, or a path: a state dict
+        (`.pth`, `.pt`, `.safetensors`) or a bundle.
     test_hashes
-        sha256 of the test images; asked-for weights that have seen one are refused unless
-        `allow_contamination`.
+        sha256 of the test images; weights that were trained on one of them are refused.
+    allow_contamination
+        Take them all the same; the count is in the result, for every report.
+    seed
+        Of what is drawn at random: everything for `none`, the head where none came along.
+    progress
+        Called with bytes done and in all while weights are downloaded.
+    imagenet, shipped
+        Where the official weights live, and the bundle in the box (found where None).
 
     Raises
     ------
     WeightsError
-        The weights are missing, do not fit, or have seen a test image.
+        The weights are missing, damaged, do not fit, or have seen a test image.
+    DownloadError
+        ImageNet weights were asked for and cannot be had.
     """
-    if request == "auto":
-        return _choose_automatically(
-            network, frozenset(test_hashes), allow_contamination, seed, source, progress
+    shipped = shipped or find_shipped_bundle()
+    match request:
+        case "auto":
+            origin = _load_auto(network, imagenet, shipped, progress)
+        case "imagenet":
+            origin = _load_imagenet(network, imagenet, progress)
+        case "bundled":
+            origin = _load_shipped(network, shipped)
+        case "none":
+            origin = draw_weights(network, seed)
+        case _:
+            origin = _load_path(network, Path(request))
+    contamination = check_contamination(origin, test_hashes)
+    if contamination.seen and allow_contamination:
+        origin = dataclasses.replace(
+            origin,
+            contaminated=contamination.seen,
+            note=f"{origin.note} They have seen {contamination} (--allow-contamination): the "
+            "test numbers of this run are too good.",
         )
-    if request == "none":
-        return _draw_weights(network, seed, "Weights: none, all layers start at random.")
-    if request == "imagenet":
-        path = fetch_weights(source, progress=progress)
-        return _load_imagenet(network, path, source)
-    bundle = _find_bundle(request)
-    if bundle is None:
-        return _load_file(network, Path(request))
-    return _load_bundle(network, bundle, frozenset(test_hashes), allow_contamination)
-
-
-def fetch_weights(source: WeightsSource = IMAGENET, *, progress: Progress | None = None) -> Path:
-    """Return the path of published weights, downloaded once and checked against their hash.
-
-    torch hub's own cache is used where it has them.
-
-    Raises
-    ------
-    WeightsError
-        They are not cached and cannot be downloaded, or what came is something else.
-    """
-    name = source.url.rsplit("/", 1)[-1]
-    ours = find_cache_folder() / "weights" / name
-    for path in (Path(torch.hub.get_dir()) / "checkpoints" / name, ours):
-        if path.is_file() and hash_file(path).startswith(source.sha256_prefix):
-            return path
-    try:
-        with replace_atomically(ours) as temporary:
-            _download(source.url, temporary, progress)
-            found = hash_file(temporary)
-            if not found.startswith(source.sha256_prefix):
-                raise WeightsError(
-                    f"{source.url} answered something else: sha256 {found[:8]}…, expected "
-                    f"{source.sha256_prefix}…; a proxy may stand in between."
-                )
-    except (OSError, urllib.error.URLError) as error:
+    elif contamination.seen and request == "auto":
+        origin = dataclasses.replace(
+            draw_weights(network, seed),
+            note=f"The {origin.name} weights have seen {contamination}, so random weights are "
+            "taken instead (--allow-contamination overrides).",
+        )
+    elif contamination.seen:
         raise WeightsError(
-            f"{source.name} weights are not cached and cannot be downloaded ({error}): put {name} "
-            f"into {ours.parent}, or use --weights none --recipe robust, or --weights PATH."
-        ) from error
-    return ours
+            f"The weights {origin.name} have seen {contamination}; start from others, or go on "
+            "with --allow-contamination, which every report of the run will say."
+        )
+    if not origin.keeps_head:
+        initialise_head(network, seed)
+    return origin
 
 
-def _download(url: str, path: Path, progress: Progress | None) -> None:
-    request = urllib.request.Request(url, headers={"User-Agent": "pneumoscope"})
-    with urllib.request.urlopen(request, timeout=20) as answer, path.open("wb") as sink:
-        total, done = int(answer.headers.get("Content-Length") or 0), 0
-        while piece := answer.read(1 << 20):
-            sink.write(piece)
-            done += len(piece)
-            if progress:
-                progress(done, total)
-        if total and done < total:
-            raise DownloadError(f"{url} broke off after {done} of {total} bytes.")
-
-
-def _choose_automatically(
-    network: PneumoniaResNet50,
-    test_hashes: frozenset[str],
-    allow_contamination: bool,
-    seed: int,
-    source: WeightsSource,
-    progress: Progress | None,
+def load_initial_weights(
+    network: PneumoniaResNet50, weights: str | Path, *, seed: int = 0
 ) -> WeightsOrigin:
-    try:
-        return _load_imagenet(network, fetch_weights(source, progress=progress), source)
-    except WeightsError as error:
-        if "answered something else" in str(error):
-            raise
-    bundle = _find_bundle("bundled", required=False)
-    if bundle is None:
-        raise WeightsError(
-            f"{source.name} weights are neither cached nor to be had, and no model is in the box: "
-            f"put {source.url.rsplit('/', 1)[-1]} into {find_cache_folder() / 'weights'}, name a "
-            "file or bundle with --weights PATH, or train from scratch with "
-            "--recipe robust --weights none."
-        )
-    seen = len(test_hashes & bundle.training_hashes())
-    if seen and not allow_contamination:
-        return _draw_weights(
-            network,
-            seed,
-            f"Weights: none, since the bundled ones have seen {seen} of {len(test_hashes)} test "
-            f"images ({seen / len(test_hashes):.0%}) and {source.name} cannot be had.",
-        )
-    return _load_bundle(network, bundle, test_hashes, allow_contamination)
+    """Load exactly the weights that are named, with no test images to be checked against."""
+    return choose_weights(network, str(weights), seed=seed)
 
 
-def _draw_weights(network: PneumoniaResNet50, seed: int, note: str) -> WeightsOrigin:
-    """Draw all weights afresh from the seed, independent of the global random state."""
+def draw_weights(network: PneumoniaResNet50, seed: int) -> WeightsOrigin:
+    """Draw all weights at random (He et al. 2015), seeded, and leave the global state alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network.load_state_dict(PneumoniaResNet50(network.dropout.p).state_dict())
-    return WeightsOrigin("none", None, note)
+        network.load_state_dict(PneumoniaResNet50().state_dict())
+    initialise_head(network, seed)
+    return WeightsOrigin("none", "Starting from random weights.")
 
 
-def _load_imagenet(network: PneumoniaResNet50, path: Path, source: WeightsSource) -> WeightsOrigin:
-    _load_backbone(network, _read_state(path), path)
-    note = f"Weights: {source.name} from {path}."
-    return WeightsOrigin("imagenet", hash_file(path), note, Normalisation.IMAGENET)
-
-
-def _find_bundle(request: str, required: bool = True) -> Bundle | None:
-    if request == "bundled":
-        folder = Path(str(resources.files("pneumoscope"))) / "model"
-        if folder.is_dir():
-            return read_bundle(folder)
-        if required:
-            raise WeightsError(
-                "No model is in the box of this version: use --weights imagenet, none or PATH."
-            )
-        return None
-    return read_bundle(Path(request)) if Path(request).is_dir() else None
-
-
-def _load_bundle(
+def _load_auto(
     network: PneumoniaResNet50,
-    bundle: Bundle,
-    test_hashes: frozenset[str],
-    allow_contamination: bool,
+    imagenet: WeightsSource,
+    shipped: Path | None,
+    progress: Progress | None,
 ) -> WeightsOrigin:
-    hashes = bundle.training_hashes()
-    seen = len(test_hashes & hashes)
-    if seen and not allow_contamination:
-        raise WeightsError(
-            f"The weights of {bundle.path} have seen {seen} of {len(test_hashes)} test images "
-            f"({seen / len(test_hashes):.0%}): use others, or --allow-contamination, which every "
-            "report of the run will say."
-        )
-    path = bundle.file("model.safetensors")
-    _load_backbone(network, _read_state(path), path, head=True)
+    """ImageNet's, else the ones in the box, else a sentence: never random ones unasked."""
+    try:
+        return _load_imagenet(network, imagenet, progress)
+    except DownloadError as error:
+        if shipped is None:
+            raise WeightsError(
+                "Neither ImageNet weights nor bundled ones are at hand: "
+                f"{_strip_advice(error)}; {_OTHER_WAYS}."
+            ) from error
+        origin = _load_shipped(network, shipped)
+        note = f"{origin.note} ImageNet weights were not at hand: {_strip_advice(error)}."
+        return dataclasses.replace(origin, note=note)
+
+
+def _load_imagenet(
+    network: PneumoniaResNet50, source: WeightsSource, progress: Progress | None
+) -> WeightsOrigin:
+    path = find_weights(source)
+    how = "were cached"
+    if path is None:
+        how = "were downloaded and are cached now"
+        try:
+            path = fetch_weights(source, progress=progress)
+        except DownloadError as error:
+            raise DownloadError(f"{str(error).rstrip('.')}; {_OTHER_WAYS}.") from error
+    fit_state(network, read_state(path), str(path))
     return WeightsOrigin(
-        name=f"bundle {bundle.info.name}",
-        sha256=bundle.info.files["model.safetensors"].sha256,
-        note=f"Weights: the bundle {bundle.info.name} in {bundle.path}.",
-        normalisation=bundle.info.preprocessing.normalisation,
-        keeps_head=True,
-        training_hashes=frozenset(hashes),
-        phantom=bundle.info.data.phantom,
-        contaminated=seen,
+        name="imagenet",
+        note=f"Starting from ImageNet weights (torchvision's IMAGENET1K_V2), which {how}.",
+        sha256=hash_file(path),
+        normalisation=Normalisation.IMAGENET,
     )
 
 
-def _load_file(network: PneumoniaResNet50, path: Path) -> WeightsOrigin:
+def _load_shipped(network: PneumoniaResNet50, shipped: Path | None) -> WeightsOrigin:
+    if shipped is None:
+        raise WeightsError(
+            "This installation brings no weights of its own; use --weights imagenet, --weights "
+            "PATH, or --weights none --recipe robust."
+        )
+    origin = _load_bundle(network, read_bundle(shipped))
+    return dataclasses.replace(
+        origin, name="bundled", note="Starting from the weights that come with Pneumoscope."
+    )
+
+
+def _load_path(network: PneumoniaResNet50, path: Path) -> WeightsOrigin:
+    # Weights inside a bundle keep the bundle's memory of what they have seen.
+    folder = path.parent if path.name == "model.safetensors" else path
+    if is_bundle(folder):
+        return _load_bundle(network, read_bundle(folder))
+    if path.is_dir():
+        hint = f"; give {path / 'bundle'}" if is_bundle(path / "bundle") else ""
+        raise WeightsError(f"{path} is a folder, but not a bundle{hint or ': it has no weights'}.")
     if not path.is_file():
         raise WeightsError(
-            f"There are no weights {path}: choose auto, imagenet, bundled, none, a .pth or "
-            ".safetensors file, or a bundle."
+            f"There are no weights at {path}; allowed are auto, imagenet, bundled, none, or the "
+            "path of a state dict (.pth, .pt, .safetensors) or of a bundle."
         )
-    state = _read_state(path)
-    has_head = "fc.weight" in state and state["fc.weight"].shape == (1, 2048)
-    _load_backbone(network, state, path, head=has_head)
+    keeps_head = fit_state(network, read_state(path), str(path))
     return WeightsOrigin(
-        name=path.name, sha256=hash_file(path), note=f"Weights: {path}.", keeps_head=has_head
+        name=f"file:{path.name}",
+        note=f"Starting from {path.name}; what images these weights have seen is not known.",
+        sha256=hash_file(path),
+        keeps_head=keeps_head,
     )
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict; a pickle that holds more than tensors is refused."""
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        tree: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path} holds more than plain tensors and is not opened: save its state dict alone."
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise WeightsError(f"{path} is damaged or no weights file.") from error
-    except Exception as error:  # safetensors has an error type of its own that it does not export
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise WeightsError(f"{path} is damaged or no safetensors file.") from error
-    for key in ("state_dict", "model", "network"):
-        if isinstance(tree, Mapping) and isinstance(tree.get(key), Mapping):
-            tree = tree[key]
-    if not isinstance(tree, Mapping) or not all(isinstance(v, Tensor) for v in tree.values()):
-        raise WeightsError(f"{path} holds no state dict of tensors.")
-    return {str(name).removeprefix("module."): value for name, value in tree.items()}
+def _load_bundle(network: PneumoniaResNet50, bundle: Bundle) -> WeightsOrigin:
+    network.load_state_dict(load_network(bundle).state_dict())
+    info = bundle.info
+    return WeightsOrigin(
+        name=f"bundle:{info.name}",
+        note=f"Starting from the bundle {info.name}"
+        + (", which was trained on synthetic phantoms." if info.data.phantom else "."),
+        sha256=info.files["model.safetensors"].sha256,
+        normalisation=info.preprocessing.normalisation,
+        training_hashes=bundle.training_hashes(),
+        phantom=info.data.phantom,
+        keeps_head=True,
+    )
 
 
-def _load_backbone(
-    network: PneumoniaResNet50, state: dict[str, Tensor], path: Path, head: bool = False
-) -> None:
-    """Load a ResNet50's parameters, named as torchvision and timm name them."""
-    wanted = network.state_dict()
-    taken = {
-        name: value
-        for name, value in state.items()
-        if name in wanted and (head or not name.startswith("fc."))
-    }
-    needed = [n for n in wanted if not n.startswith("fc.") and "num_batches" not in n]
-    missing = [name for name in needed if name not in taken]
-    if missing:
-        raise WeightsError(
-            f"{path} is not a ResNet50: it lacks {len(missing)} of {len(needed)} tensors, such as "
-            f"{', '.join(missing[:3])}."
-        )
-    wrong = [name for name, value in taken.items() if value.shape != wanted[name].shape]
-    if wrong:
-        found, expected = list(taken[wrong[0]].shape), list(wanted[wrong[0]].shape)
-        raise WeightsError(f"{path} is not a ResNet50: {wrong[0]} is {found}, not {expected}.")
-    network.load_state_dict(taken, strict=False)
+def _strip_advice(error: DownloadError) -> str:
+    """Return what happened, without the ways that are left."""
+    return str(error).partition("; ")[0].rstrip(".")
