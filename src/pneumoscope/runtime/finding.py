@@ -1,0 +1,95 @@
+"""The finding: the one result that command line, API, database and DICOM all render."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCHEMA = "pneumoscope.finding/1"
+
+
+class Status(StrEnum):
+    """What became of an image."""
+
+    OK = "ok"
+    """It was answered."""
+    REJECTED = "rejected"
+    """It was read, but is no image that the model may answer."""
+    ERROR = "error"
+    """It could not be read."""
+
+
+class Decision(StrEnum):
+    """What the model says at its operating point."""
+
+    NORMAL = "NORMAL"
+    PNEUMONIA = "PNEUMONIA"
+    REFER = "REFER"
+    """Too close to call: a person must look."""
+    REJECTED = "REJECTED"
+
+
+class WarningCode(StrEnum):
+    """What a reader of the finding should know; codes, so that programs can tell them apart."""
+
+    PHANTOM_MODEL = "phantom_model"
+    """The model was trained on synthetic radiographs: its answers mean nothing for people."""
+    CONTAMINATED_MODEL = "contaminated_model"
+    """The model started from weights that had seen its test images."""
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """One image, one answer; research use, not a diagnosis."""
+
+    path: str
+    status: Status
+    sha256: str | None = None
+    decision: Decision | None = None
+    probability: float | None = None
+    """Calibrated probability of pneumonia, 0..1; None where there is no answer."""
+    logit: float | None = None
+    operating_point: str | None = None
+    threshold: float | None = None
+    rule_out: float | None = None
+    rule_in: float | None = None
+    warnings: tuple[WarningCode, ...] = ()
+    message: str = ""
+    """One sentence for people: the answer, or why there is none."""
+    precision: str | None = None
+    bundle: str | None = None
+    """sha256 of the bundle that answered."""
+    activation_map: NDArray[np.float32] | None = field(default=None, repr=False)
+    """Influence on the logit, float32 [7, 7]; not the location of pneumonia. Not in the record."""
+
+    def to_record(self) -> dict[str, Any]:
+        """Return plain values in a stated order, as `predict --format jsonl` prints them."""
+        record: dict[str, Any] = {"schema": SCHEMA}
+        for name in RECORD_FIELDS[1:]:
+            value = getattr(self, name)
+            record[name] = [str(v) for v in value] if isinstance(value, tuple) else value
+        return record
+
+
+#: The record's fields in their order.
+RECORD_FIELDS = (
+    "schema",
+    "path",
+    "sha256",
+    "status",
+    "decision",
+    "probability",
+    "logit",
+    "operating_point",
+    "threshold",
+    "rule_out",
+    "rule_in",
+    "warnings",
+    "message",
+    "precision",
+    "bundle",
+)
