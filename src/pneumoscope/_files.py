@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
+
+from pneumoscope.errors import PneumoscopeError
 
 
 def hash_bytes(data: bytes) -> str:
@@ -70,3 +73,33 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+#: What lies in the cache folder, one subfolder each.
+CACHES = ("activations", "archives", "compiled", "pixels", "weights")
+
+
+def measure_caches() -> dict[str, int]:
+    """Return the size in bytes of each cache."""
+    root = find_cache_folder()
+    return {
+        name: sum(file.stat().st_size for file in (root / name).rglob("*") if file.is_file())
+        for name in CACHES
+    }
+
+
+def clear_caches(names: list[str] | None = None) -> int:
+    """Remove these caches, all by default, and return the bytes freed.
+
+    Raises
+    ------
+    PneumoscopeError
+        There is no cache of such a name.
+    """
+    unknown = [name for name in names or [] if name not in CACHES]
+    if unknown:
+        raise PneumoscopeError(f"There is no cache {unknown[0]!r}: choose {', '.join(CACHES)}.")
+    sizes = measure_caches()
+    for name in names or CACHES:
+        shutil.rmtree(find_cache_folder() / name, ignore_errors=True)
+    return sum(sizes[name] for name in names or CACHES)

@@ -1,9 +1,197 @@
-"""Placeholder."""
+"""`pneumoscope predict`: images in, one finding each out."""
 
 from __future__ import annotations
 
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
 import typer
+
+from pneumoscope.cli._options import BundleOption, EngineOption, PrecisionOption, QuietOption
+
+if TYPE_CHECKING:
+    from pneumoscope.images import Radiograph
+    from pneumoscope.runtime import Finding
+
+
+class OutputFormat(StrEnum):
+    """How findings are printed."""
+
+    TABLE = "table"
+    JSONL = "jsonl"
+    CSV = "csv"
 
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands to the root command."""
+    app.command("predict")(predict)
+
+
+def predict(
+    paths: Annotated[
+        list[str], typer.Argument(help="Image files, folders (searched within), or - for stdin.")
+    ],
+    bundle: BundleOption = None,
+    output: Annotated[
+        OutputFormat, typer.Option("--format", help="For people, or for programs.")
+    ] = OutputFormat.TABLE,
+    operating_point: Annotated[
+        str | None,
+        typer.Option(help="`rule_out`, `balanced` or `rule_in`; the bundle's choice by default."),
+    ] = None,
+    heatmaps: Annotated[
+        Path | None, typer.Option(help="Write an overlay and the raw 7×7 map of each image here.")
+    ] = None,
+    engine: EngineOption = "openvino",
+    precision: PrecisionOption = "fp32",
+    quiet: QuietOption = False,
+) -> None:
+    """Say of each image whether it looks like pneumonia. Research use, not a diagnosis.
+
+    JPEG, PNG, TIFF and DICOM are read. A file that cannot be read is reported and the rest goes
+    on; the exit code is then 1.
+
+    Example: `pneumoscope predict chest.jpg folder/ --heatmaps out/`
+    """
+    from pneumoscope import runtime
+    from pneumoscope.cli._progress import show_progress
+
+    predictor = runtime.load(
+        bundle, engine=engine, precision=precision, operating_point=operating_point
+    )
+    sources = list(_find_images(paths))
+    seen: list[Radiograph] = []
+    printer = _PRINTERS[output]()
+    failed: list[Finding] = []
+    done = 0
+    show_bar = not quiet and len(sources) > 20
+    with show_progress("Predicting", quiet=not show_bar) as progress:
+        try:
+            for finding in predictor.predict_many(sources, on_read=seen.append):
+                done += 1
+                if finding.status is runtime.Status.ERROR:
+                    failed.append(finding)
+                elif heatmaps is not None:
+                    runtime.save_heatmap(heatmaps, finding, seen[-1])
+                seen.clear()
+                printer.print(finding)
+                progress(done, len(sources))
+        except BrokenPipeError:
+            # The reader went away, as `head` does; there is nobody left to tell.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+    printer.close()
+    if not quiet:
+        _summarise(done, failed, heatmaps)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _find_images(paths: list[str]) -> Iterator[str | bytes]:
+    """Yield what is to be answered: paths as given, folders' images in order, stdin's bytes."""
+    from pneumoscope.errors import PneumoscopeError
+    from pneumoscope.images import is_image_name
+
+    for path in paths:
+        if path == "-":
+            yield sys.stdin.buffer.read()
+        elif Path(path).is_dir():
+            found = sorted(
+                str(file)
+                for file in Path(path).rglob("*")
+                if is_image_name(file.relative_to(path)) and file.is_file()
+            )
+            if not found:
+                raise PneumoscopeError(
+                    f"{path} holds no image: JPEG, PNG, TIFF and DICOM (.dcm) are looked for."
+                )
+            yield from found
+        else:
+            yield path
+
+
+def _summarise(done: int, failed: list[Finding], heatmaps: Path | None) -> None:
+    note = f"{done - len(failed)} of {done} images answered"
+    if failed:
+        note += f", {len(failed)} left out: {failed[0].message}" + (" …" if len(failed) > 1 else "")
+    typer.echo(note, err=True)
+    if heatmaps is not None and done > len(failed):
+        typer.echo(f"Heat-maps (influence, not the location of pneumonia): {heatmaps}", err=True)
+
+
+class _Printer(Protocol):
+    def print(self, finding: Finding) -> None:
+        """Print one finding."""
+
+    def close(self) -> None:
+        """Print what comes last."""
+
+
+class _JsonLines:
+    def print(self, finding: Finding) -> None:
+        print(json.dumps(finding.to_record(), ensure_ascii=False), flush=True)  # noqa: T201
+
+    def close(self) -> None:
+        pass
+
+
+class _Csv:
+    def __init__(self) -> None:
+        from pneumoscope.runtime import RECORD_FIELDS
+
+        self._writer: Any = csv.DictWriter(sys.stdout, RECORD_FIELDS, lineterminator="\n")
+        self._writer.writeheader()
+
+    def print(self, finding: Finding) -> None:
+        record = finding.to_record()
+        self._writer.writerow(record | {"warnings": ";".join(record["warnings"])})
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        pass
+
+
+class _Table:
+    """Rows as they are made, so that a long list can be watched."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._warnings: set[str] = set()
+
+    def print(self, finding: Finding) -> None:
+        from rich.markup import escape
+
+        decision = finding.decision.value if finding.decision else finding.status.value.upper()
+        colour = {"PNEUMONIA": "bold red", "REFER": "yellow", "ERROR": "magenta"}.get(
+            decision, "green"
+        )
+        if finding.probability is None:
+            rest = escape(finding.message)
+        else:
+            rest = f"{finding.probability:.3f}  {escape(finding.path)}"
+        self._console.print(f"[{colour}]{decision:<9}[/]  {rest}")
+        self._warnings |= {str(code) for code in finding.warnings}
+
+    def close(self) -> None:
+        for code in sorted(self._warnings):
+            self._console.print(f"[yellow]warning[/]    {_WARNINGS.get(code, code)}")
+        self._console.print("Research use, not a diagnosis.")
+
+
+_WARNINGS = {
+    "phantom_model": "the model was trained on synthetic phantoms: for demonstrations only",
+    "contaminated_model": "the model started from weights that may have seen its test images",
+}
+_PRINTERS: dict[OutputFormat, type[_JsonLines] | type[_Csv] | type[_Table]] = {
+    OutputFormat.JSONL: _JsonLines,
+    OutputFormat.CSV: _Csv,
+    OutputFormat.TABLE: _Table,
+}

@@ -1,0 +1,65 @@
+"""Options that mean the same in every command."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pneumoscope.datasets import CollectionOptions
+
+
+class LayoutName(StrEnum):
+    """The layouts of a collection, as `datasets.Layout` has them."""
+
+    KAGGLE = "kaggle"
+    REORGANIZED = "reorganized"
+    FOLDERS = "folders"
+    MANIFEST = "manifest"
+    NPZ = "npz"
+
+
+LayoutOption = Annotated[
+    LayoutName | None,
+    typer.Option("--layout", help="How the data lies on disk; found out where it is not said."),
+]
+PositiveOption = Annotated[
+    str | None,
+    typer.Option(help="The class that is the disease, where it is not called PNEUMONIA."),
+]
+LabelColumnOption = Annotated[str, typer.Option(help="Column of a manifest that holds the label.")]
+PatientColumnOption = Annotated[
+    str | None, typer.Option(help="Column that holds the patient; `patient` if it exists.")
+]
+SplitColumnOption = Annotated[
+    str | None, typer.Option(help="Column that holds train, val or test; `split` if it exists.")
+]
+SeedOption = Annotated[int, typer.Option(min=0, help="Where all randomness starts.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Print results only.")]
+BundleOption = Annotated[
+    Path | None, typer.Option(help="The bundle to use; the model in the box by default.")
+]
+EngineOption = Annotated[str, typer.Option(help="`openvino` or `onnxruntime`.")]
+PrecisionOption = Annotated[str, typer.Option(help="Arithmetic of the forward pass: `fp32`.")]
+
+
+def collection_options(
+    layout: LayoutName | None,
+    positive: str | None,
+    label_column: str,
+    patient_column: str | None,
+    split_column: str | None,
+) -> CollectionOptions:
+    """Return what was said about a collection, as the library takes it."""
+    from pneumoscope.datasets import CollectionOptions, Layout
+
+    return CollectionOptions(
+        layout=Layout(layout.value) if layout else None,
+        positive=positive,
+        label_column=label_column,
+        patient_column=patient_column,
+        split_column=split_column,
+    )
