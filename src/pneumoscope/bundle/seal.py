@@ -17,12 +17,12 @@ _BLANK = "0" * 64
 
 
 def serialise_info(info: BundleInfo) -> bytes:
-    """Return the sealed bytes of `bundle.json`.
+    """Return the sealed bytes of `bundle.json`; numbers that are not finite become null.
 
     Raises
     ------
     BundleError
-        It holds something that JSON cannot, such as NaN, or grows beyond 64 KB.
+        It holds something that JSON cannot, or grows beyond 64 KB.
     """
     try:
         tree = {**info.model_dump(mode="json"), "seal": _BLANK}
@@ -30,7 +30,7 @@ def serialise_info(info: BundleInfo) -> bytes:
     except (TypeError, ValueError) as error:
         raise BundleError(
             f"The bundle's description cannot be written as JSON ({error}); "
-            "metrics and configuration may hold only finite numbers, text, lists and mappings."
+            "metrics and configuration may hold only numbers, text, lists and mappings."
         ) from error
     if len(blank) >= MAX_INFO_BYTES:
         raise BundleError(
