@@ -1,5 +1,11 @@
 """Evaluation: a table of predictions becomes metrics with intervals, thresholds and figures."""
 
+from pneumoscope.evaluation.figures import (
+    plot_confusion,
+    plot_history,
+    plot_precision_recall,
+    plot_roc,
+)
 from pneumoscope.evaluation.metrics import (
     Interval,
     Metrics,
@@ -20,5 +26,9 @@ __all__ = [
     "compute_average_precision",
     "compute_metrics",
     "delong_interval",
+    "plot_confusion",
+    "plot_history",
+    "plot_precision_recall",
+    "plot_roc",
     "wilson_interval",
 ]

@@ -227,9 +227,14 @@ def _bootstrap(
     positive, called = labels == 1, probabilities >= threshold
     ends = _find_tie_ends(probabilities[order])
     keys = ("accuracy", "recall", "specificity", "precision", "precision_normal", "f1", "f1_normal")
-    out = {k: np.full(_RESAMPLES, np.nan) for k in (*keys, "balanced_accuracy", "auc", "average_precision")}
+    out = {
+        k: np.full(_RESAMPLES, np.nan)
+        for k in (*keys, "balanced_accuracy", "auc", "average_precision")
+    }
     for row in range(_RESAMPLES):
-        weight = np.bincount(generator.integers(0, size, size), minlength=size)[member].astype(float)
+        weight = np.bincount(generator.integers(0, size, size), minlength=size)[member].astype(
+            float
+        )
         tp, fn = weight[called & positive].sum(), weight[~called & positive].sum()
         fp, tn = weight[called & ~positive].sum(), weight[~called & ~positive].sum()
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -57,9 +57,19 @@ def choose_operating_points(
     out = float(thresholds[reached >= sensitivity].max())
     into = float(thresholds[spared >= specificity].min())
     chosen = {
-        "rule_out": (min(out, balanced), f"sensitivity of at least {sensitivity:.0%}", m, sensitivity),
+        "rule_out": (
+            min(out, balanced),
+            f"sensitivity of at least {sensitivity:.0%}",
+            m,
+            sensitivity,
+        ),
         "balanced": (balanced, "largest sum of sensitivity and specificity", None, None),
-        "rule_in": (max(into, balanced), f"specificity of at least {specificity:.0%}", n, specificity),
+        "rule_in": (
+            max(into, balanced),
+            f"specificity of at least {specificity:.0%}",
+            n,
+            specificity,
+        ),
     }
     points = {}
     for name, (threshold, target, count, share) in chosen.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from importlib import resources
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoscope.bundle import Bundle, read_bundle
+from pneumoscope.bundle import Bundle, find_shipped_bundle, read_bundle
 from pneumoscope.errors import BundleError, ImageError, PneumoscopeError
 from pneumoscope.images import Radiograph, from_array, normalise, read, resample
 from pneumoscope.runtime.engine import Engine, Outputs, start_engine
@@ -49,8 +48,8 @@ def find_bundled_model() -> Path:
     BundleError
         This version carries none.
     """
-    folder = Path(str(resources.files("pneumoscope"))) / "model"
-    if not folder.is_dir():
+    folder = find_shipped_bundle()
+    if folder is None:
         raise BundleError(
             "No model is in the box of this version: name one with --bundle DIR, or train one with "
             "`pneumoscope train` (its run folder holds bundle/)."
@@ -113,7 +112,8 @@ class Predictor:
         if isinstance(image, np.ndarray):
             if photometric_interpretation is None:
                 raise ImageError(
-                    "An array needs its photometric interpretation: MONOCHROME1, MONOCHROME2 or RGB."
+                    "An array needs its photometric interpretation: MONOCHROME1, MONOCHROME2 "
+                    "or RGB."
                 )
             radiograph = from_array(image, photometric_interpretation, name=name or "array")
         else:
