@@ -1,9 +1,86 @@
-"""Placeholder."""
+"""`pneumoscope evaluate`: judge a bundle on labelled images."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
+
+from pneumoscope.cli._options import (
+    EngineOption,
+    LabelColumnOption,
+    LayoutOption,
+    PatientColumnOption,
+    PositiveOption,
+    PrecisionOption,
+    QuietOption,
+    SplitColumnOption,
+    collection_options,
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands to the root command."""
+    app.command("evaluate")(evaluate)
+
+
+def evaluate(
+    bundle: Annotated[Path, typer.Argument(help="The bundle to judge, such as runs/a/bundle.")],
+    data: Annotated[Path, typer.Argument(help="A folder, manifest, .npz or archive with labels.")],
+    out: Annotated[Path, typer.Option(help="The folder for numbers, figures and the report.")],
+    split: Annotated[
+        str | None,
+        typer.Option(help="`test`, `val`, `train` or `all`; test where there is one, else all."),
+    ] = None,
+    engine: EngineOption = "openvino",
+    precision: PrecisionOption = "fp32",
+    layout: LayoutOption = None,
+    positive: PositiveOption = None,
+    label_column: LabelColumnOption = "label",
+    patient_column: PatientColumnOption = None,
+    split_column: SplitColumnOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Judge a bundle, as it decides, on any labelled images; nothing is re-tuned.
+
+    Says when images were among those that the bundle was trained on.
+
+    Example: `pneumoscope evaluate runs/first/bundle other_hospital/ --out evaluation/`
+    """
+    from pneumoscope._extras import require_extra
+
+    require_extra("evidence", "polars", "sklearn", "matplotlib", "jinja2", purpose="Evaluating")
+    from pneumoscope.cli._progress import show_progress
+    from pneumoscope.evidence import evaluate_bundle
+
+    with show_progress("Evaluating", quiet) as progress:
+        result = evaluate_bundle(
+            bundle,
+            data,
+            out,
+            options=collection_options(
+                layout, positive, label_column, patient_column, split_column
+            ),
+            split=split,
+            engine=engine,
+            precision=precision,
+            progress=progress,
+        )
+    for line in (*result.notes, *(f"Warning: {text}" for text in result.warnings)):
+        if not quiet or line.startswith("Warning"):
+            typer.echo(line, err=True)
+    found = result.metrics[result.stage][result.split]
+    typer.echo(
+        f"Missed {found['fn']} of {found['support_pneumonia']} pneumonias, "
+        f"{found['fp']} false alarms on {found['support_normal']} normal images."
+    )
+    for key, name in (("auc", "AUC"), ("recall", "sensitivity"), ("specificity", "specificity")):
+        low, high = found["intervals"].get(key, (None, None))
+        typer.echo(f"{name:12} {found[key]:.3f}  (95 % interval {low:.3f}–{high:.3f})")
+    typer.echo(f"Report: {result.out / 'report.html'}")
+    typer.echo("Research use, not a diagnosis.")
+    if result.excluded:
+        first = result.excluded[0]
+        typer.echo(f"{len(result.excluded)} images were left out: {first.reason} …", err=True)
+        raise typer.Exit(1)

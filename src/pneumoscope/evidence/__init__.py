@@ -1,1 +1,6 @@
+"""Evidence: whatever needs a model and data; evaluation runs and their reports."""
 
+from pneumoscope.evidence.assessment import EvaluationContext, write_evaluation
+from pneumoscope.evidence.evaluation import EvaluationResult, evaluate_bundle
+
+__all__ = ["EvaluationContext", "EvaluationResult", "evaluate_bundle", "write_evaluation"]

@@ -1,0 +1,185 @@
+"""From predictions to numbers, figures and a report; the same for a training run and `evaluate`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pneumoscope._files import replace_atomically, write_atomically
+from pneumoscope.evaluation import (
+    Metrics,
+    OperatingPoint,
+    compute_metrics,
+    plot_confusion,
+    plot_history,
+    plot_precision_recall,
+    plot_roc,
+    wilson_interval,
+)
+from pneumoscope.evaluation.metrics import Labels, Scores
+from pneumoscope.evidence.gallery import GalleryTile, draw_gallery
+from pneumoscope.evidence.report import write_report
+from pneumoscope.runtime import Predictor
+
+Points = Mapping[str, Mapping[str, OperatingPoint]]
+
+
+@dataclass(frozen=True)
+class EvaluationContext:
+    """What a reader must know to judge the numbers."""
+
+    title: str
+    data_summary: dict[str, Any]
+    """layout, counts (split → label → n), sources, excluded, grouping, seed."""
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    """What invalidates or limits the numbers; printed at the top."""
+    history: pl.DataFrame | None = None
+    stage_summaries: dict[str, str] = field(default_factory=dict)
+    best_epochs: dict[str, int] = field(default_factory=dict)
+    configuration: dict[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+    environment: dict[str, Any] = field(default_factory=dict)
+
+
+def write_evaluation(
+    out: Path,
+    predictions: pl.DataFrame,
+    operating_points: Points,
+    final: str,
+    context: EvaluationContext,
+    *,
+    explainer: Predictor | None,
+) -> dict[str, Any]:
+    """Write `metrics.json`, `predictions.csv`, `figures/` and `report.html`, and return the metrics.
+
+    Parameters
+    ----------
+    predictions
+        One row an image and stage: path, label, split, patient, subtype, stage, logit, probability.
+    operating_points
+        Stage → name → point; `balanced` decides.
+    final
+        The stage whose missed cases are shown.
+    explainer
+        Makes the heat-maps of the final stage; without one there is no gallery.
+    """
+    metrics = summarise(predictions, operating_points, final)
+    judged = _decide(predictions, operating_points)
+    with replace_atomically(out / "predictions.csv") as temporary:
+        judged.write_csv(temporary)
+    write_atomically(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    shown_split = "test" if "test" in metrics[final] else next(iter(metrics[final]))
+    figures = _draw_figures(
+        out / "figures", predictions, operating_points, final, shown_split, context
+    )
+    tiles: list[GalleryTile] = []
+    if explainer is not None:
+        rows = judged.filter((pl.col("stage") == final) & (pl.col("split") == shown_split))
+        tiles = draw_gallery(
+            rows, explainer, operating_points[final]["balanced"].threshold, out / "figures"
+        )
+    write_report(out / "report.html", metrics, final, shown_split, context, figures, tiles)
+    return metrics
+
+
+def summarise(predictions: pl.DataFrame, points: Points, final: str) -> dict[str, Any]:
+    """Return the tree of `metrics.json`: stage → split → numbers, and the final stage."""
+    tree: dict[str, Any] = {}
+    for stage, stage_points in points.items():
+        tree[stage] = {}
+        for split in ("train", "val", "test", "all"):
+            rows = predictions.filter((pl.col("stage") == stage) & (pl.col("split") == split))
+            if rows.height:
+                tree[stage][split] = _summarise_rows(rows, stage_points)
+    tree["final"] = final
+    return tree
+
+
+def _summarise_rows(rows: pl.DataFrame, points: Mapping[str, OperatingPoint]) -> dict[str, Any]:
+    labels, scores = _split_columns(rows)
+    groups = rows["patient"].to_list()
+    balanced = points["balanced"].threshold
+    found = compute_metrics(labels, scores, balanced, groups).to_dict()
+    missed = rows.filter((pl.col("label") == "PNEUMONIA") & (pl.col("probability") < balanced))
+    found["false_negatives"] = missed.sort("probability")["path"].to_list()
+    found["operating_points"] = {
+        name: {
+            **_brief(compute_metrics(labels, scores, point.threshold, groups)),
+            "target": point.target,
+        }
+        for name, point in points.items()
+    }
+    found["at_0.5"] = _brief(compute_metrics(labels, scores, 0.5, groups))
+    found["subgroups"] = _summarise_subgroups(rows, balanced)
+    return found
+
+
+def _brief(metrics: Metrics) -> dict[str, Any]:
+    tree = metrics.to_dict()
+    names = ("threshold", "accuracy", "recall", "specificity", "precision", "tn", "fp", "fn", "tp")
+    return {name: tree[name] for name in names} | {"intervals": tree["intervals"]}
+
+
+def _summarise_subgroups(rows: pl.DataFrame, threshold: float) -> dict[str, Any]:
+    """Return the sensitivity for each kind of pneumonia, with its width."""
+    found = {}
+    for name in ("bacteria", "virus"):
+        part = rows.filter((pl.col("subtype") == name) & (pl.col("label") == "PNEUMONIA"))
+        if part.height:
+            hits = part.filter(pl.col("probability") >= threshold).height
+            interval = wilson_interval(hits, part.height)
+            assert interval is not None  # the part has rows
+            found[name] = {
+                "n": part.height,
+                "recall": hits / part.height,
+                "interval": [interval.low, interval.high],
+            }
+    return found
+
+
+def _decide(predictions: pl.DataFrame, points: Points) -> pl.DataFrame:
+    thresholds = {stage: named["balanced"].threshold for stage, named in points.items()}
+    threshold = pl.col("stage").replace_strict(thresholds, return_dtype=pl.Float64)
+    called = pl.when(pl.col("probability") >= threshold).then(pl.lit("PNEUMONIA"))
+    return predictions.with_columns(called.otherwise(pl.lit("NORMAL")).alias("decision"))
+
+
+def _draw_figures(
+    folder: Path,
+    predictions: pl.DataFrame,
+    points: Points,
+    final: str,
+    split: str,
+    context: EvaluationContext,
+) -> dict[str, Path]:
+    figures: dict[str, Path] = {}
+    if context.history is not None:
+        for stage in context.history["stage"].unique(maintain_order=True):
+            rows = context.history.filter(pl.col("stage") == stage).to_dict(as_series=False)
+            best = context.best_epochs.get(stage)
+            figures[f"Training: {stage}"] = plot_history(rows, stage, folder, best)
+    curves = {}
+    for stage in points:
+        rows = predictions.filter((pl.col("stage") == stage) & (pl.col("split") == split))
+        curves[stage] = _split_columns(rows)
+    labels, scores = curves[final]
+    metrics = compute_metrics(labels, scores, points[final]["balanced"].threshold)
+    figures["Confusion matrix"] = plot_confusion(metrics, f"{final}, {split}", folder, "confusion")
+    if 0 < labels.sum() < len(labels):
+        figures["ROC"] = plot_roc(curves, points[final], f"ROC, {split}", folder, "roc")
+        figures["Precision–recall"] = plot_precision_recall(
+            curves, f"Precision–recall, {split}", folder, "precision_recall"
+        )
+    return figures
+
+
+def _split_columns(rows: pl.DataFrame) -> tuple[Labels, Scores]:
+    labels = (rows["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
+    return labels, rows["probability"].to_numpy().astype(np.float64)

@@ -1,0 +1,178 @@
+"""`evaluate`: a bundle and labelled images become numbers, figures and a report."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pneumoscope import __version__
+from pneumoscope.bundle import Bundle
+from pneumoscope.datasets import (
+    SPLITS,
+    CollectionOptions,
+    Layout,
+    Skipped,
+    build_manifest,
+    count_images,
+    load_pixels,
+    open_collection,
+)
+from pneumoscope.errors import DataError
+from pneumoscope.evaluation import OperatingPoint
+from pneumoscope.evidence.assessment import EvaluationContext, summarise, write_evaluation
+from pneumoscope.runtime import Predictor, load
+
+Progress = Callable[[int, int], None]
+_OURS = {"metrics.json", "predictions.csv", "figures", "report.html"}
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Where the evaluation lies, and what it says."""
+
+    out: Path
+    stage: str
+    split: str
+    metrics: dict[str, Any]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    excluded: tuple[Skipped, ...]
+
+
+def evaluate_bundle(
+    bundle: Path | None,
+    data: Path,
+    out: Path,
+    *,
+    options: CollectionOptions | None = None,
+    split: str | None = None,
+    engine: str = "openvino",
+    precision: str = "fp32",
+    progress: Progress | None = None,
+) -> EvaluationResult:
+    """Judge a bundle, as it decides, on labelled images.
+
+    Parameters
+    ----------
+    split
+        `train`, `val`, `test` or `all`; by default test where the data has one, else all.
+
+    Raises
+    ------
+    DataError
+        The split is empty, or has one class only.
+    BundleError
+        The bundle is missing or damaged.
+    """
+    _check_out(out)
+    predictor = load(bundle, engine=engine, precision=precision)
+    collection = open_collection(data, options)
+    manifest = build_manifest(collection, progress=progress)
+    frame, split, note = _choose_split(manifest.frame, collection.layout, split)
+    notes = [*collection.notes, *manifest.notes, note]
+    warnings = _list_warnings(predictor.bundle, frame)
+    final = str(predictor.bundle.info.training.get("final", "model"))
+    predictions = _predict(predictor, frame, final, split, progress)
+    points = {final: _read_points(predictor.bundle)}
+    excluded = (*collection.skipped, *manifest.excluded)
+    context = EvaluationContext(
+        title=f"Evaluation of {predictor.bundle.info.name}",
+        data_summary={
+            "layout": collection.layout.value,
+            "counts": {split: _count_labels(frame)},
+            "sources": frame["source"].unique().sort().to_list(),
+            "excluded": [{"path": entry.path, "reason": entry.reason} for entry in excluded],
+            "grouping": None,
+            "seed": None,
+        },
+        notes=notes,
+        warnings=warnings,
+        configuration={"bundle": predictor.bundle.sha256, "engine": engine, "precision": precision},
+        environment={"pneumoscope": __version__, "python": platform.python_version()},
+    )
+    metrics = write_evaluation(out, predictions, points, final, context, explainer=predictor)
+    unseen = frame["sha256"].is_in(list(predictor.bundle.training_hashes())).not_()
+    if 0 < unseen.sum() < frame.height:
+        metrics["unseen_images"] = summarise(predictions.filter(unseen), points, final)[final]
+    return EvaluationResult(
+        out, final, split, metrics, tuple(notes), tuple(warnings), tuple(manifest.excluded)
+    )
+
+
+def _choose_split(
+    frame: pl.DataFrame, layout: Layout, wanted: str | None
+) -> tuple[pl.DataFrame, str, str]:
+    present = [name for name in SPLITS if name in frame["split"].drop_nulls().to_list()]
+    if wanted not in {None, "all", *SPLITS}:
+        raise DataError(f"--split takes train, val, test or all, found {wanted!r}.")
+    split = wanted or ("test" if "test" in present else "all")
+    rows = frame if split == "all" else frame.filter(pl.col("split") == split)
+    if rows["label"].n_unique() < 2:
+        counts = _count_labels(rows)
+        raise DataError(
+            f"The split {split!r} has {counts['NORMAL']} NORMAL and {counts['PNEUMONIA']} PNEUMONIA "
+            f"images, both are needed; the data has {', '.join(present) or 'no splits'}: "
+            "choose with --split, or --split all."
+        )
+    said = "all images" if split == "all" else f"the split {split!r}"
+    return rows, split, f"Judged on {said}: {rows.height} of {frame.height} images."
+
+
+def _list_warnings(bundle: Bundle, frame: pl.DataFrame) -> list[str]:
+    warnings = list(bundle.info.warnings)
+    if "phantom" in frame["source"].to_list():
+        warnings.append("These images are synthetic phantoms: for demonstrations and tests only.")
+    seen = int(frame["sha256"].is_in(list(bundle.training_hashes())).sum())
+    if seen:
+        warnings.append(
+            f"{seen} of {frame.height} images ({seen / frame.height:.0%}) were among those that the "
+            "bundle was trained or chosen on: the numbers are too good."
+        )
+    return warnings
+
+
+def _predict(
+    predictor: Predictor, frame: pl.DataFrame, stage: str, split: str, progress: Progress | None
+) -> pl.DataFrame:
+    pixels = load_pixels(frame, predictor.bundle.info.preprocessing)
+    logits = []
+    for start in range(0, frame.height, 64):
+        logits.append(predictor.predict_pixels(pixels[start : start + 64]).logits)
+        if progress:
+            progress(min(start + 64, frame.height), frame.height)
+    values = np.concatenate(logits)
+    return frame.select("path", "label", "split", "patient", "subtype").with_columns(
+        pl.lit(split).alias("split"),
+        pl.lit(stage).alias("stage"),
+        pl.Series("logit", values),
+        pl.Series("probability", predictor.calibrate(values)),
+    )
+
+
+def _read_points(bundle: Bundle) -> dict[str, OperatingPoint]:
+    points = {
+        name: OperatingPoint(name, p.threshold, p.target, p.sensitivity, p.specificity)
+        for name, p in bundle.info.operating_points.items()
+    }
+    return points | {"balanced": points[bundle.info.decides]}
+
+
+def _count_labels(frame: pl.DataFrame) -> dict[str, int]:
+    counts = count_images(frame.with_columns(pl.lit("test").alias("split")))
+    return counts["test"]
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is a file: --out takes a folder.")
+    foreign = [p.name for p in out.iterdir() if p.name not in _OURS] if out.exists() else []
+    if foreign:
+        raise DataError(
+            f"{out} holds other things, such as {foreign[0]}: choose a new folder for --out."
+        )

@@ -1,0 +1,117 @@
+"""The report: one self-contained page that a clinician can read, print and attach."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pneumoscope import __version__
+from pneumoscope._files import write_atomically
+from pneumoscope.runtime import CAPTION
+
+if TYPE_CHECKING:
+    from pneumoscope.evidence.assessment import EvaluationContext
+    from pneumoscope.evidence.gallery import GalleryTile
+
+#: The rows of the table of numbers: key, name for people.
+_ROWS = (
+    ("n", "images"),
+    ("recall", "sensitivity (recall of PNEUMONIA)"),
+    ("specificity", "specificity (recall of NORMAL)"),
+    ("fn", "missed pneumonias (false negatives)"),
+    ("fp", "false alarms (false positives)"),
+    ("tp", "found pneumonias (true positives)"),
+    ("tn", "cleared normals (true negatives)"),
+    ("auc", "area under the ROC curve"),
+    ("average_precision", "average precision"),
+    ("accuracy", "accuracy"),
+    ("balanced_accuracy", "balanced accuracy"),
+    ("precision", "precision, PNEUMONIA"),
+    ("f1", "F1, PNEUMONIA"),
+    ("support_pneumonia", "support, PNEUMONIA"),
+    ("precision_normal", "precision, NORMAL"),
+    ("f1_normal", "F1, NORMAL"),
+    ("support_normal", "support, NORMAL"),
+    ("brier", "Brier score"),
+    ("threshold", "threshold, chosen on validation"),
+)
+_PREVALENCES = (0.05, 0.2, 0.5)
+
+
+def write_report(
+    path: Path,
+    metrics: dict[str, Any],
+    final: str,
+    split: str,
+    context: EvaluationContext,
+    figures: dict[str, Path],
+    tiles: list[GalleryTile],
+) -> None:
+    """Write the report; nothing in it is fetched from elsewhere."""
+    environment = Environment(
+        loader=PackageLoader("pneumoscope.evidence"), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters["basename"] = lambda ref: Path(ref).name
+    shown = metrics[final][split]
+    stages = [stage for stage in metrics if stage != "final"]
+    page = environment.get_template("report.html").render(
+        context=context,
+        metrics=metrics,
+        stages=stages,
+        columns=[(stage, part) for stage in stages for part in metrics[stage]],
+        rows=[
+            (name, [_show(metrics[s][p], key) for s in stages for p in metrics[s]])
+            for key, name in _ROWS
+        ],
+        shown=shown,
+        final=final,
+        split=split,
+        points=[(name, point) for name, point in shown["operating_points"].items()]
+        + [("at 0.5", {**shown["at_0.5"], "target": "the usual default, for comparison"})],
+        show=_show,
+        thousand=[_count_in_thousand(shown, prevalence) for prevalence in _PREVALENCES],
+        figures={name: _embed(figure) for name, figure in figures.items()},
+        tiles=tiles,
+        caption=CAPTION,
+        configuration=yaml.safe_dump(context.configuration, sort_keys=False, allow_unicode=True),
+        environment_text=yaml.safe_dump(context.environment, sort_keys=False),
+        version=__version__,
+    )
+    write_atomically(path, page)
+
+
+def _show(metrics: dict[str, Any], key: str) -> str:
+    """Return a number with its interval, a dash where it is undefined."""
+    value = metrics.get(key)
+    if value is None:
+        return "–"
+    if isinstance(value, int):
+        return str(value)
+    text = f"{value:.3f}"
+    if key in metrics.get("intervals", {}):
+        low, high = metrics["intervals"][key]
+        text += f" ({low:.3f}–{high:.3f})"
+    return text
+
+
+def _count_in_thousand(metrics: dict[str, Any], prevalence: float) -> dict[str, Any]:
+    """Return what happens to 1,000 children of whom this share has pneumonia."""
+    sick = 1000 * prevalence
+    missed = None if metrics["recall"] is None else round(sick * (1 - metrics["recall"]))
+    alarms = None
+    if metrics["specificity"] is not None:
+        alarms = round((1000 - sick) * (1 - metrics["specificity"]))
+    return {
+        "prevalence": f"{prevalence:.0%}",
+        "sick": round(sick),
+        "missed": missed,
+        "alarms": alarms,
+    }
+
+
+def _embed(figure: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(figure.read_bytes()).decode()}"
