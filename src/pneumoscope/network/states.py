@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             tree: Any = load_file(path)
         else:
-            tree = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():  # about pickle's dialects; the answer is ours to give
+                warnings.simplefilter("ignore")
+                tree = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} is refused: it holds more than plain tensors, and could run code when "
