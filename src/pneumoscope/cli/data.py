@@ -1,9 +1,164 @@
-"""Placeholder."""
+"""`pneumoscope data`: fetch, reorganise, and draw images to train on."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
 import typer
+
+from pneumoscope.cli._options import (
+    LabelColumnOption,
+    LayoutOption,
+    PatientColumnOption,
+    PositiveOption,
+    QuietOption,
+    SeedOption,
+    SplitColumnOption,
+    collection_options,
+)
+
+data = typer.Typer(no_args_is_help=True, help="Fetch, reorganise and draw images to train on.")
+
+
+class GroupingName(StrEnum):
+    """What a split may not tear apart."""
+
+    PATIENT = "patient"
+    IMAGE = "image"
+    BLOCK = "block"
+
+
+class LinkName(StrEnum):
+    """How files come to their new place."""
+
+    HARD = "hard"
+    SYM = "sym"
+    COPY = "copy"
 
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands to the root command."""
+    app.add_typer(data, name="data")
+
+
+@data.command()
+def fetch(
+    out: Annotated[Path, typer.Option(help="Where the data set goes.")] = Path("data"),
+    archive: Annotated[
+        Path | None, typer.Option(help="An archive that you have downloaded already.")
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Get the Kaggle set paultimothymooney/chest-xray-pneumonia (1.2 GB, CC BY 4.0).
+
+    Kaggle wants an account: put a token into ~/.kaggle/kaggle.json (kaggle.com, Settings, API). A
+    broken download is resumed. Offline, pass --archive, or draw phantoms.
+
+    Example: `pneumoscope data fetch --out data/`
+    """
+    from pneumoscope._extras import require_extra
+    from pneumoscope.cli._progress import show_progress
+
+    require_extra("evidence", "polars", "scipy", purpose="Preparing data")
+    from pneumoscope.datasets import fetch_archive, fetch_kaggle
+
+    with show_progress("Fetching", quiet, in_bytes=True) as progress:
+        if archive is not None:
+            folder = fetch_archive(archive, out, progress=progress)
+        else:
+            folder = fetch_kaggle(out, progress=progress)
+    typer.echo(f"The data set is in {folder}.")
+    typer.echo(f"Next: pneumoscope data reorganize {folder}")
+
+
+@data.command()
+def reorganize(
+    source: Annotated[Path, typer.Argument(help="A folder, manifest, .npz or archive.")],
+    destination: Annotated[Path, typer.Argument(help="The folder to make.")] = Path(
+        "data/chest_xray_reorganized"
+    ),
+    ratios: Annotated[str, typer.Option(help="Shares of train, val and test.")] = "80/10/10",
+    group: Annotated[
+        GroupingName,
+        typer.Option(
+            help="`patient` keeps a patient and near-duplicates together, `block` holds whole "
+            "ranges of acquisition numbers out, `image` is the widespread random split."
+        ),
+    ] = GroupingName.PATIENT,
+    seed: SeedOption = 0,
+    link: Annotated[
+        LinkName, typer.Option(help="How files come to their new place.")
+    ] = LinkName.HARD,
+    layout: LayoutOption = None,
+    positive: PositiveOption = None,
+    label_column: LabelColumnOption = "label",
+    patient_column: PatientColumnOption = None,
+    split_column: SplitColumnOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Split a collection into train, val and test folders; no patient is in two of them.
+
+    Makes DST/{train,val,test}/{NORMAL,PNEUMONIA} and a manifest. The source is left as it is, and
+    running it twice changes nothing.
+
+    Example: `pneumoscope data reorganize data/chest_xray data/split --ratios 80/10/10`
+    """
+    from pneumoscope._extras import require_extra
+    from pneumoscope.cli._progress import show_progress
+
+    require_extra("evidence", "polars", "scipy", purpose="Preparing data")
+    from pneumoscope import datasets
+
+    with show_progress("Reading images", quiet) as progress:
+        result = datasets.reorganize(
+            source,
+            destination,
+            options=collection_options(
+                layout, positive, label_column, patient_column, split_column
+            ),
+            ratios=datasets.parse_ratios(ratios),
+            grouping=datasets.Grouping(group.value),
+            seed=seed,
+            link=datasets.LinkMode(link.value),
+            progress=progress,
+        )
+    if not quiet:
+        for note in result.notes:
+            typer.echo(note, err=True)
+    typer.echo(f"{'':6} {'NORMAL':>8} {'PNEUMONIA':>10}")
+    for split, counts in result.counts.items():
+        typer.echo(f"{split:6} {counts['NORMAL']:>8} {counts['PNEUMONIA']:>10}")
+    typer.echo(str(result.destination))
+    unreadable = [entry for entry in result.excluded if "by its name" not in entry.reason]
+    if unreadable:
+        typer.echo(
+            f"{len(unreadable)} images were left out, the first: {unreadable[0].reason}", err=True
+        )
+        raise typer.Exit(1)
+
+
+@data.command()
+def phantom(
+    folder: Annotated[Path, typer.Argument(help="The folder to make.")],
+    n: Annotated[int, typer.Option("-n", help="Number of images, half with pneumonia.")] = 600,
+    seed: SeedOption = 0,
+    size: Annotated[int, typer.Option(help="Side of the images in pixels.")] = 224,
+    quiet: QuietOption = False,
+) -> None:
+    """Draw synthetic chest radiographs with known lesions, for demonstrations and tests only.
+
+    Example: `pneumoscope data phantom data/phantoms -n 600`
+    """
+    from pneumoscope._extras import require_extra
+    from pneumoscope.cli._progress import show_progress
+
+    require_extra("evidence", "scipy", purpose="Drawing phantoms")
+    from pneumoscope.datasets.phantom import write_phantoms
+
+    with show_progress("Drawing phantoms", quiet) as progress:
+        result = write_phantoms(folder, n, seed, size=size, progress=progress)
+    said = ", ".join(f"{count} {label}" for label, count in result.counts.items())
+    typer.echo(f"{said} in {result.folder}" + ("" if result.changed else ", as before"))
+    typer.echo("Synthetic: for demonstrations and tests only.")

@@ -22,6 +22,12 @@ from pneumoscope.datasets.manifest import (
     write_manifest,
 )
 from pneumoscope.datasets.pixels import load_pixels
+from pneumoscope.datasets.reorganization import (
+    DESTINATION,
+    LinkMode,
+    ReorganizeResult,
+    reorganize,
+)
 from pneumoscope.datasets.splits import (
     Grouping,
     SplitResult,
@@ -33,6 +39,7 @@ from pneumoscope.datasets.splits import (
 )
 
 __all__ = [
+    "DESTINATION",
     "LABELS",
     "MANIFEST_SCHEMA",
     "NORMAL",
@@ -43,7 +50,9 @@ __all__ = [
     "Grouping",
     "Item",
     "Layout",
+    "LinkMode",
     "Manifest",
+    "ReorganizeResult",
     "Skipped",
     "SplitResult",
     "assign_splits",
@@ -56,6 +65,7 @@ __all__ = [
     "parse_ratios",
     "read_manifest",
     "read_radiograph",
+    "reorganize",
     "resolve_splits",
     "write_manifest",
 ]

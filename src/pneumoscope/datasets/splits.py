@@ -105,7 +105,7 @@ def resolve_splits(
         notes.append(f"Split {share} by {grouping.value} with seed {seed}.")
     if grouping is Grouping.IMAGE:
         notes.append(describe_leak(result))
-    _check_splits(result)
+    check_splits(result)
     return SplitResult(result, tuple(notes))
 
 
@@ -206,9 +206,10 @@ def _check_classes(frame: pl.DataFrame) -> None:
             )
 
 
-def _check_splits(frame: pl.DataFrame) -> None:
-    for split in SPLITS:
-        for label in LABELS:
+def check_splits(frame: pl.DataFrame, ratios: Ratios = (80, 10, 10)) -> None:
+    """Raise `DataError` where a split that was asked for lacks a class."""
+    for split, ratio in zip(SPLITS, ratios, strict=True):
+        for label in LABELS if ratio else ():
             rows = frame.filter((pl.col("split") == split) & (pl.col("label") == label))
             if rows.height == 0:
                 raise DataError(

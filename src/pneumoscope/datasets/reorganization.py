@@ -1,0 +1,259 @@
+"""Reorganising: any collection becomes DST/{train,val,test}/{NORMAL,PNEUMONIA} and a manifest."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from PIL import Image
+
+from pneumoscope._files import write_atomically
+from pneumoscope.datasets.arrays import read_radiograph, split_ref
+from pneumoscope.datasets.collection import open_collection
+from pneumoscope.datasets.items import (
+    LABELS,
+    MANIFEST_NAME,
+    PHANTOM_MARKER,
+    SPLITS,
+    CollectionOptions,
+    Skipped,
+)
+from pneumoscope.datasets.manifest import Manifest, build_manifest, write_manifest
+from pneumoscope.datasets.splits import (
+    Grouping,
+    Ratios,
+    assign_splits,
+    check_splits,
+    count_images,
+    describe_leak,
+)
+from pneumoscope.errors import DataError
+
+DESTINATION = Path("data/chest_xray_reorganized")
+_SETTINGS = "reorganization.json"
+
+
+class LinkMode(StrEnum):
+    """How a file comes to its new place."""
+
+    HARD = "hard"
+    """A hard link: no space, and the source may go. Falls back to a copy across disks."""
+    SYM = "sym"
+    """A symbolic link: no space, but the source must stay."""
+    COPY = "copy"
+
+
+@dataclass(frozen=True)
+class ReorganizeResult:
+    """What was made, and what should be said."""
+
+    destination: Path
+    counts: dict[str, dict[str, int]]
+    notes: tuple[str, ...]
+    excluded: tuple[Skipped, ...] = field(default=())
+    changed: bool = True
+    """False where the same was there already."""
+
+
+def reorganize(
+    source: str | Path,
+    destination: str | Path = DESTINATION,
+    *,
+    options: CollectionOptions | None = None,
+    ratios: Ratios = (80, 10, 10),
+    grouping: Grouping = Grouping.PATIENT,
+    seed: int = 0,
+    link: LinkMode = LinkMode.HARD,
+    progress: Callable[[int, int], None] | None = None,
+) -> ReorganizeResult:
+    """Split a collection anew and lay it out as folders; the source is left as it is.
+
+    The folder appears when all is in it; an interrupted run leaves none. Running it twice changes
+    nothing; other settings need another folder.
+
+    Raises
+    ------
+    DataError
+        The destination holds something else or lies within the source, or the data make no split.
+    """
+    destination = Path(destination).absolute()
+    _check_places(Path(source), destination)
+    collection = open_collection(source, options)
+    manifest = build_manifest(collection, progress=progress)
+    frame = assign_splits(manifest.frame, ratios=ratios, grouping=grouping, seed=seed)
+    check_splits(frame, ratios)
+    frame = frame.with_columns(_name_targets(frame).alias("target")).sort("target")
+    settings = _describe(frame, ratios, grouping, seed, link)
+    notes = [*collection.notes, *manifest.notes]
+    if grouping is Grouping.IMAGE:
+        notes.append(describe_leak(frame))
+    counts = count_images(frame)
+    excluded = (*collection.skipped, *manifest.excluded)
+    if destination.exists() and any(destination.iterdir()):
+        _check_same(destination, settings, frame)
+        notes.append(f"{destination} is as it should be: nothing was changed.")
+        return ReorganizeResult(destination, counts, tuple(notes), excluded, changed=False)
+    notes += _build(frame, destination, settings, link, collection.root, manifest)
+    return ReorganizeResult(destination, counts, tuple(notes), excluded)
+
+
+def _check_places(source: Path, destination: Path) -> None:
+    inside = source.is_dir() and destination.is_relative_to(source.absolute())
+    if inside:
+        raise DataError(
+            f"{destination} lies within {source}, which would then hold every image twice: "
+            "choose a destination outside."
+        )
+    if destination.exists() and not destination.is_dir():
+        raise DataError(f"{destination} is a file: choose a folder.")
+
+
+def _name_targets(frame: pl.DataFrame) -> pl.Series:
+    """Return where each image goes: split/label/name; equal names get the hash's start added."""
+    names = [_name_file(ref) for ref in frame["path"]]
+    keys = list(zip(frame["split"], frame["label"], names, strict=True))
+    taken = Counter((split, label, name.casefold()) for split, label, name in keys)
+    targets = []
+    for (split, label, name), sha256, ref in zip(keys, frame["sha256"], frame["path"], strict=True):
+        if taken[split, label, name.casefold()] > 1:
+            mark = f"{sha256[:8]}{_shorten(ref)}"
+            name = f"{Path(name).stem}-{mark}{Path(name).suffix}"
+        targets.append(f"{split}/{label}/{name}")
+    return pl.Series(targets, dtype=pl.String)
+
+
+def _name_file(ref: str) -> str:
+    file, row = split_ref(ref)
+    return f"{Path(file).stem}-{row.replace('/', '-')}.png" if row else Path(file).name
+
+
+def _shorten(ref: str) -> str:
+    """Return a few digits that tell two equal files in different folders apart."""
+    import hashlib
+
+    return hashlib.sha256(ref.encode()).hexdigest()[:4]
+
+
+def _describe(
+    frame: pl.DataFrame, ratios: Ratios, grouping: Grouping, seed: int, link: LinkMode
+) -> dict[str, Any]:
+    content = frame.select("target", "sha256").hash_rows(seed=0).sum()
+    return {
+        "ratios": list(ratios),
+        "grouping": grouping.value,
+        "seed": seed,
+        "link": link.value,
+        "images": frame.height,
+        "content": str(content),
+    }
+
+
+def _check_same(destination: Path, settings: dict[str, Any], frame: pl.DataFrame) -> None:
+    """Accept a folder that holds exactly this; refuse any other."""
+    try:
+        found = json.loads((destination / f".{_SETTINGS}").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if found != settings:
+        what = "was made with other settings or images" if found else "holds something else"
+        raise DataError(f"{destination} {what}: remove it, or choose another folder.")
+    missing = [t for t in frame["target"] if not (destination / t).exists()]
+    if missing or not (destination / MANIFEST_NAME).is_file():
+        raise DataError(
+            f"{destination} has lost {len(missing)} files, such as "
+            f"{(missing or [MANIFEST_NAME])[0]}: remove it and run again."
+        )
+
+
+def _build(
+    frame: pl.DataFrame,
+    destination: Path,
+    settings: dict[str, Any],
+    link: LinkMode,
+    root: Path,
+    manifest: Manifest,
+) -> list[str]:
+    """Lay everything out beside the destination, then move it there at once."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{destination.name}.part-"
+    _remove_stale(destination.parent, prefix)
+    staging = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=destination.parent))
+    notes: list[str] = []
+    try:
+        for split in SPLITS:
+            for label in LABELS:
+                (staging / split / label).mkdir(parents=True)
+        copied = sum(
+            _place(ref, staging / target, link)
+            for ref, target in frame.select("path", "target").iter_rows()
+        )
+        if copied and link is LinkMode.HARD:
+            notes.append(f"{copied} files were copied: they lie on another disk, or in arrays.")
+        if "phantom" in frame["source"].to_list() and (root / PHANTOM_MARKER).is_file():
+            shutil.copyfile(root / PHANTOM_MARKER, staging / PHANTOM_MARKER)
+        placed = pl.Series([str(staging / target) for target in frame["target"]])
+        write_manifest(
+            frame.drop("target").with_columns(placed.alias("path")), staging / MANIFEST_NAME
+        )
+        write_atomically(staging / f".{_SETTINGS}", json.dumps(settings))
+        staging.chmod(0o755)
+        if destination.exists():
+            destination.rmdir()  # it is empty
+        staging.rename(destination)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return notes
+
+
+def _place(ref: str, target: Path, link: LinkMode) -> int:
+    """Bring one image to its place; return 1 where it had to be copied."""
+    file, row = split_ref(ref)
+    if row is not None:
+        Image.fromarray(read_radiograph(ref).pixels).save(target)
+        return 1
+    if link is LinkMode.SYM:
+        target.symlink_to(Path(file).resolve())
+        return 0
+    if link is LinkMode.HARD:
+        try:
+            os.link(Path(file).resolve(), target)
+            return 0
+        except OSError as error:
+            if error.errno not in {
+                errno.EXDEV,
+                errno.EPERM,
+                errno.EMLINK,
+                errno.EACCES,
+                errno.ENOTSUP,
+            }:
+                raise
+    shutil.copyfile(file, target)
+    return 1
+
+
+def _remove_stale(folder: Path, prefix: str) -> None:
+    """Remove what a killed run left behind; what a living one builds is let be."""
+    for entry in folder.glob(f"{prefix}*"):
+        owner = entry.name.removeprefix(prefix).split("-")[0]
+        if not owner.isdigit() or not _is_alive(int(owner)):
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
