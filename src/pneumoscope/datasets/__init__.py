@@ -3,6 +3,7 @@
 from pneumoscope.datasets.archives import extract_archive
 from pneumoscope.datasets.arrays import read_radiograph
 from pneumoscope.datasets.collection import open_collection
+from pneumoscope.datasets.download import fetch_archive, fetch_kaggle
 from pneumoscope.datasets.items import (
     LABELS,
     NORMAL,
@@ -32,6 +33,7 @@ from pneumoscope.datasets.splits import (
     Grouping,
     SplitResult,
     assign_splits,
+    check_splits,
     count_images,
     count_leaked,
     parse_ratios,
@@ -57,9 +59,12 @@ __all__ = [
     "SplitResult",
     "assign_splits",
     "build_manifest",
+    "check_splits",
     "count_images",
     "count_leaked",
     "extract_archive",
+    "fetch_archive",
+    "fetch_kaggle",
     "load_pixels",
     "open_collection",
     "parse_ratios",

@@ -1,0 +1,244 @@
+"""Fetching the Kaggle set: Kaggle's client signs in and gives the address, the rest is ours.
+
+A download that breaks off goes on where it stopped, if the file behind the address is the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pneumoscope._extras import require_extra
+from pneumoscope._files import hash_file, write_atomically
+from pneumoscope.datasets.archives import extract_archive
+from pneumoscope.errors import DataError, DownloadError
+
+OWNER, NAME = "paultimothymooney", "chest-xray-pneumonia"
+#: What the archive and its unpacked tree need on disk, bytes.
+_ROOM = 4 * 2**30
+_ATTEMPTS = 6
+_TIMEOUT = 60
+_OTHER_WAYS = (
+    "pass an archive that you downloaded in a browser with --archive FILE.zip, use a folder of your "
+    "own, or draw synthetic images with `pneumoscope data phantom`"
+)
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a file can be had right now, and the headers that must be sent along."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def fetch_kaggle(out: Path, *, progress: Progress | None = None) -> Path:
+    """Download and unpack the Kaggle set below `out`; return the folder with train/ and test/.
+
+    Raises
+    ------
+    DownloadError
+        No token, no network, or Kaggle refuses; the sentence says which ways are left.
+    DataError
+        The disk has no room.
+    """
+    require_extra("fetch", "kaggle", "requests", purpose="Fetching from Kaggle")
+    target = out / "chest_xray"
+    if _is_whole(target):
+        return _find_tree(target)
+    _check_room(out)
+    archive = out / f"{NAME}.zip"
+    download_file(_ask_kaggle, archive, progress=progress)
+    return fetch_archive(archive, out, progress=progress)
+
+
+def fetch_archive(archive: Path, out: Path, *, progress: Progress | None = None) -> Path:
+    """Unpack an archive of the set below `out`; return the folder with train/ and test/.
+
+    Beside it, `chest_xray.json` records where it came from and its checksum.
+
+    Raises
+    ------
+    DataError, ArchiveError
+        The archive is missing, damaged, hostile, or another one is unpacked there.
+    """
+    if not archive.is_file():
+        raise DataError(f"There is no archive {archive}: {_OTHER_WAYS}.")
+    target, record = out / "chest_xray", out / "chest_xray.json"
+    sha256 = hash_file(archive)
+    if target.exists():
+        if _read_record(record).get("sha256") == sha256:
+            return _find_tree(target)
+        raise DataError(f"{target} exists already: choose another --out, or remove it.")
+    count = extract_archive(archive, target, progress=progress)
+    facts = {
+        "archive": archive.name,
+        "sha256": sha256,
+        "bytes": archive.stat().st_size,
+        "files": count,
+        "source": f"https://www.kaggle.com/datasets/{OWNER}/{NAME}",
+        "licence": "CC BY 4.0; Kermany, Zhang, Goldbaum, doi:10.17632/rscbjbr9sj.2",
+    }
+    write_atomically(record, json.dumps(facts, indent=2) + "\n")
+    return _find_tree(target)
+
+
+def download_file(
+    ask: Callable[[], Address], path: Path, *, progress: Progress | None = None, pause: float = 1.0
+) -> None:
+    """Download to `path`, going on after a break where the file behind the address is the same.
+
+    Parameters
+    ----------
+    ask
+        Gives a fresh address for every attempt, since signed ones expire.
+    pause
+        Seconds to wait after a first break; doubled each time.
+
+    Raises
+    ------
+    DownloadError
+        The server refuses, or breaks off again and again; what came is kept for the next call.
+    """
+    import requests
+
+    if path.is_file():
+        return
+    part, mark = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    last: Exception | None = None
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            time.sleep(min(30.0, pause * 2 ** (attempt - 1)))
+        try:
+            if _download_on(ask(), part, mark, progress):
+                part.replace(path)
+                mark.unlink(missing_ok=True)
+                return
+        except requests.HTTPError as error:
+            status = error.response.status_code
+            if status not in {408, 425, 429, 500, 502, 503, 504}:
+                raise DownloadError(
+                    f"{path.name} was refused (HTTP {status}): check your token, or {_OTHER_WAYS}."
+                ) from error
+            last = error
+        except (requests.RequestException, OSError) as error:
+            if isinstance(error, OSError) and error.errno == 28:  # no space left
+                raise DownloadError(f"The disk is full: free some room for {path}.") from error
+            last = error
+    have = part.stat().st_size if part.is_file() else 0
+    raise DownloadError(
+        f"{path.name} could not be downloaded ({last or 'broke off'}), {have} bytes are kept: run it "
+        f"again to go on, or {_OTHER_WAYS}."
+    ) from last
+
+
+def _download_on(address: Address, part: Path, mark: Path, progress: Progress | None) -> bool:
+    """Take one attempt; return whether the file is complete."""
+    import requests
+
+    have = part.stat().st_size if part.is_file() else 0
+    identity = _read_record(mark)
+    headers = dict(address.headers)
+    if have and identity.get("validator"):
+        headers |= {"Range": f"bytes={have}-", "If-Range": str(identity["validator"])}
+    else:
+        have = 0
+    with requests.get(address.url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+        if answer.status_code == 416:  # nothing is left to send, or the file has changed
+            part.unlink(missing_ok=True)
+            return False
+        answer.raise_for_status()
+        if answer.status_code != 206:
+            have = 0  # the server sends all of it: another file, or it knows no ranges
+        length = int(answer.headers.get("Content-Length") or 0)
+        total = have + length if length else 0
+        validator = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
+        write_atomically(mark, json.dumps({"validator": validator, "total": total}))
+        with part.open("ab" if have else "wb") as sink:
+            for piece in answer.iter_content(1 << 20):
+                sink.write(piece)
+                have += len(piece)
+                if progress:
+                    progress(have, total)
+    return not total or have == total
+
+
+def _ask_kaggle() -> Address:
+    """Return the archive's address from Kaggle's own client, signed in as the user.
+
+    Raises
+    ------
+    DownloadError
+        There is no token, or Kaggle cannot be reached.
+    """
+    import requests
+
+    said = io.StringIO()
+    try:
+        # Importing the client signs in, and prints and exits where it cannot.
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            from kaggle.api.kaggle_api_extended import KaggleApi
+            from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest
+
+            api = KaggleApi()
+            api.authenticate()
+            request = ApiDownloadDatasetRequest()
+            request.owner_slug, request.dataset_slug = OWNER, NAME
+            with api.build_kaggle_client() as client:
+                answer = client.datasets.dataset_api_client.download_dataset(request)
+        answer.close()
+    except SystemExit as error:
+        raise DownloadError(
+            "Kaggle wants a token: make one at kaggle.com (Settings, API) and save it as "
+            f"~/.kaggle/kaggle.json, or {_OTHER_WAYS}."
+        ) from error
+    except requests.HTTPError as error:
+        status = error.response.status_code if error.response is not None else "error"
+        raise DownloadError(
+            f"Kaggle refuses (HTTP {status}): check the token in ~/.kaggle/kaggle.json, or "
+            f"{_OTHER_WAYS}."
+        ) from error
+    except (requests.RequestException, OSError, ValueError) as error:
+        raise DownloadError(f"Kaggle cannot be reached: go online, or {_OTHER_WAYS}.") from error
+    headers = {k: v for k, v in answer.request.headers.items() if k.lower() == "authorization"}
+    return Address(answer.url, headers)
+
+
+def _find_tree(folder: Path) -> Path:
+    """Return the folder that holds train/, which archives put a level or two deep."""
+    for candidate in (folder, *sorted(p for p in folder.glob("*") if p.is_dir())):
+        if (candidate / "train").is_dir():
+            return candidate
+    return folder
+
+
+def _is_whole(target: Path) -> bool:
+    # Extraction moves the folder into place when all is in it.
+    return target.is_dir()
+
+
+def _check_room(out: Path) -> None:
+    existing = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    if free < _ROOM:
+        raise DataError(
+            f"{out} has {free / 1e9:.1f} GB free, the archive and its images need "
+            f"{_ROOM / 1e9:.1f} GB: free some, or choose another --out."
+        )
+
+
+def _read_record(path: Path) -> dict[str, object]:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return tree if isinstance(tree, dict) else {}
