@@ -117,15 +117,19 @@ def _print_result(result: TrainingResult) -> None:
     from rich.table import Table
 
     console = Console()
-    table = Table(title="On the test split", title_justify="left")
-    for column in ("stage", "AUC", "accuracy", "sensitivity", "specificity", "missed", "ended"):
+    endings = []
+    table = Table(title="On the test split (95 % intervals)", title_justify="left")
+    for column in ("stage", "AUC", "accuracy", "sensitivity", "specificity", "missed"):
         table.add_column(column)
     for stage, ending in result.stages.items():
         test = result.metrics[stage]["test"]
         numbers = [_show(test, name) for name in ("auc", "accuracy", "recall", "specificity")]
         missed = f"{test['fn']} of {test['fn'] + test['tp']}"
-        table.add_row(stage, *numbers, missed, ending)
+        table.add_row(stage, *numbers, missed)
+        endings.append(f"{stage}: {ending}.")
     console.print(table)
+    for ending in endings:
+        console.print(ending, soft_wrap=True, highlight=False)
     folder = result.folder
     for name, path in (("report", folder.report), ("bundle", folder.bundle), ("run", folder.path)):
         console.print(f"{name:7} {path}", soft_wrap=True, highlight=False)

@@ -57,7 +57,7 @@ def write_evaluation(
     *,
     explainer: Predictor | None,
 ) -> dict[str, Any]:
-    """Write `metrics.json`, `predictions.csv`, `figures/` and `report.html`, and return the metrics.
+    """Write `metrics.json`, `predictions.csv`, `figures/` and `report.html`; return the metrics.
 
     Parameters
     ----------
@@ -162,9 +162,9 @@ def _draw_figures(
     figures: dict[str, Path] = {}
     if context.history is not None:
         for stage in context.history["stage"].unique(maintain_order=True):
-            rows = context.history.filter(pl.col("stage") == stage).to_dict(as_series=False)
+            epochs = context.history.filter(pl.col("stage") == stage).to_dict(as_series=False)
             best = context.best_epochs.get(stage)
-            figures[f"Training: {stage}"] = plot_history(rows, stage, folder, best)
+            figures[f"Training: {stage}"] = plot_history(epochs, stage, folder, best)
     curves = {}
     for stage in points:
         rows = predictions.filter((pl.col("stage") == stage) & (pl.col("split") == split))

@@ -116,8 +116,8 @@ def _choose_split(
     if rows["label"].n_unique() < 2:
         counts = _count_labels(rows)
         raise DataError(
-            f"The split {split!r} has {counts['NORMAL']} NORMAL and {counts['PNEUMONIA']} PNEUMONIA "
-            f"images, both are needed; the data has {', '.join(present) or 'no splits'}: "
+            f"The split {split!r} has {counts['NORMAL']} NORMAL and "
+            f"{counts['PNEUMONIA']} PNEUMONIA images, both are needed; the data has {', '.join(present) or 'no splits'}: "
             "choose with --split, or --split all."
         )
     said = "all images" if split == "all" else f"the split {split!r}"
@@ -131,8 +131,8 @@ def _list_warnings(bundle: Bundle, frame: pl.DataFrame) -> list[str]:
     seen = int(frame["sha256"].is_in(list(bundle.training_hashes())).sum())
     if seen:
         warnings.append(
-            f"{seen} of {frame.height} images ({seen / frame.height:.0%}) were among those that the "
-            "bundle was trained or chosen on: the numbers are too good."
+            f"{seen} of {frame.height} images ({seen / frame.height:.0%}) were among those that "
+            "the bundle was trained or chosen on: the numbers are too good."
         )
     return warnings
 

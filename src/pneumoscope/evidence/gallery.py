@@ -59,10 +59,10 @@ def draw_gallery(
             overlay = draw_heatmap(radiograph, finding.activation_map, probability, threshold)
             top = (1 << radiograph.bits) - 1
             plain = np.repeat((radiograph.pixels / top * 255).astype(np.uint8)[..., None], 3, 2)
-            small = [_shrink(picture) for picture in (plain, overlay)]
-            tiles.append(GalleryTile(kind, path, probability, *(_encode(s) for s in small)))
+            small, tinted = _shrink(plain), _shrink(overlay)
+            tiles.append(GalleryTile(kind, path, probability, _encode(small), _encode(tinted)))
             if len(pictures) < _SHEET:
-                pictures.append((f"{kind}\np = {probability:.3f}", *small))
+                pictures.append((f"{kind}\np = {probability:.3f}", small, tinted))
     if pictures:
         _draw_sheet(pictures, folder)
     return tiles

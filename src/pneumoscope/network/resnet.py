@@ -23,7 +23,7 @@ class NetworkOutput(NamedTuple):
     """Globally averaged last feature map, float [N, 2048]."""
 
 
-class PneumoniaResNet50(ResNet):
+class PneumoniaResNet50(ResNet):  # type: ignore[misc]  # torchvision has no types
     """ResNet50 (He et al. 2016, doi:10.1109/CVPR.2016.90) with one pneumonia logit.
 
     Global average pooling, dropout and one linear unit follow the last feature map, so that the

@@ -85,6 +85,8 @@ def save_heatmap(folder: Path, finding: Finding, radiograph: Radiograph) -> tupl
     Names carry the start of the image's hash: two files of one name do not collide.
     """
     stem = f"{Path(finding.path).stem or 'image'}-{radiograph.sha256[:8]}"
+    if finding.activation_map is None:
+        raise ValueError(f"{finding.path} has no answer, so no heat-map")
     picture, raw = folder / f"{stem}.heatmap.jpg", folder / f"{stem}.activation_map.npy"
     write_atomically(picture, encode_heatmap(radiograph, finding))
     stream = io.BytesIO()

@@ -85,7 +85,7 @@ def _compute(
             if batch.ndim == 4:
                 batch = batch.permute(0, 2, 3, 1)
             stored = batch.to(device="cpu", dtype=dtype).contiguous()
-            stream.write(memoryview(stored.view(torch.uint8).numpy()).cast("B"))
+            stream.write(stored.view(torch.uint8).numpy().tobytes())
             if progress:
                 progress(int(rows[-1]) + 1, shape[0])
     network.train(was_training)

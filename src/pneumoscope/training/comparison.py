@@ -12,7 +12,8 @@ from pneumoscope.errors import RunError
 from pneumoscope.training.folder import RunFolder
 
 _NUMBERS = (
-    "n", "auc", "average_precision", "accuracy", "recall", "specificity", "precision", "f1", "fn", "fp",
+    "n", "auc", "average_precision", "accuracy", "recall", "specificity", "precision", "f1",
+    "fn", "fp",
 )  # fmt: skip
 _NOT_SETTINGS = {"started", "notes", "excluded"}
 

@@ -35,7 +35,7 @@ class Inputs(Protocol):
 class PixelInputs:
     """Normalised images, float32 [N, 3, size, size], augmented in training where asked."""
 
-    cut = None
+    cut: str | None = None
 
     def __init__(
         self,

@@ -138,7 +138,7 @@ class Recipe(_Model):
 
     name: str
     stages: tuple[Stage, ...] = Field(min_length=1)
-    preprocessing: PreprocessingSpec = PreprocessingSpec()
+    preprocessing: PreprocessingSpec = PreprocessingSpec(size=224)
     dropout: float = Field(0.2, ge=0, lt=1)
     class_weighting: ClassWeighting = ClassWeighting.BALANCED
     precision: Precision = Precision.AUTO

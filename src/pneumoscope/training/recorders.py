@@ -58,15 +58,13 @@ class TensorBoardRecorder(Silent):
     def __init__(self, folder: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder))
 
     def on_epoch(self, stage: Stage, row: EpochRow) -> None:
         """Write one point of every curve."""
         for name, value in _list_numbers(row):
-            self._writer.add_scalar(  # type: ignore[no-untyped-call]
-                f"{stage.name}/{name}", value, row.epoch
-            )
-        self._writer.flush()  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(f"{stage.name}/{name}", value, row.epoch)
+        self._writer.flush()
 
 
 class MlflowRecorder(Silent):

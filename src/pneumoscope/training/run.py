@@ -16,9 +16,8 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from pneumoscope import __version__, runtime
+from pneumoscope import runtime
 from pneumoscope._files import replace_atomically
-from pneumoscope.bundle import BundleInfo, Calibration, DataInfo, OperatingPointInfo
 from pneumoscope.datasets import (
     CollectionOptions,
     Grouping,
@@ -31,8 +30,7 @@ from pneumoscope.datasets import (
     write_manifest,
 )
 from pneumoscope.errors import RunError
-from pneumoscope.evaluation import OperatingPoint, choose_operating_points
-from pneumoscope.evidence import EvaluationContext, write_evaluation
+from pneumoscope.evidence import write_evaluation
 from pneumoscope.network import (
     PneumoniaResNet50,
     WeightsOrigin,
@@ -48,10 +46,12 @@ from pneumoscope.training.environment import (
     compare_environments,
     describe_environment,
 )
+from pneumoscope.training.facts import RunFacts
 from pneumoscope.training.folder import RunFolder
 from pneumoscope.training.inputs import POOLED, FrozenInputs, Inputs, PixelInputs
-from pneumoscope.training.loop import EpochRow, Observer, Task, predict_logits, train_stage
-from pneumoscope.training.recipe import ClassWeighting, Precision, Recipe, Stage, parse_recipe
+from pneumoscope.training.judging import describe_bundle, describe_context, judge_stages
+from pneumoscope.training.loop import EpochRow, Observer, Task, train_stage
+from pneumoscope.training.recipe import ClassWeighting, Recipe, Stage, parse_recipe
 from pneumoscope.training.recorders import MlflowRecorder, Several, TensorBoardRecorder
 
 
@@ -119,17 +119,22 @@ class _Run:
         config: dict[str, Any],
         observer: Observer,
     ) -> None:
-        self.folder, self.request, self.config = folder, request, config
-        self.recipe = request.recipe
+        self.folder, self.request = folder, request
+        device = choose_device(request.device)
+        self.facts = RunFacts(
+            name=request.out.absolute().name or "run",
+            recipe=request.recipe,
+            seed=request.seed,
+            device=device,
+            precision=choose_precision(request.recipe.precision, device),
+            allow_contamination=request.allow_contamination,
+            config=config,
+        )
         observers: list[Observer] = [observer, TensorBoardRecorder(folder.logs)]
         self.mlflow = MlflowRecorder(request.out.name, config) if request.mlflow else None
         if self.mlflow:
             observers.append(self.mlflow)
         self.observer = Several(observers)
-        self.device = choose_device(request.device)
-        self.precision = choose_precision(self.recipe.precision, self.device)
-        self.history: list[EpochRow] = []
-        self.frame = pl.DataFrame()
 
     def prepare(self) -> None:
         """Read the data, settle splits and weights, and write what a resume needs."""
@@ -139,8 +144,8 @@ class _Run:
         split = resolve_splits(
             manifest.frame,
             collection.layout,
-            ratios=self.recipe.ratios,
-            grouping=Grouping(self.recipe.grouping),
+            ratios=self.facts.recipe.ratios,
+            grouping=Grouping(self.facts.recipe.grouping),
             seed=request.seed,
         )
         notes = [*collection.notes, *manifest.notes, *split.notes]
@@ -152,9 +157,9 @@ class _Run:
             )
         for note in notes:
             say(note)
-        self.frame = split.frame
-        network = PneumoniaResNet50(self.recipe.dropout)
-        test_hashes = self._select("test")["sha256"].to_list()
+        self.facts.frame = split.frame
+        network = PneumoniaResNet50(self.facts.recipe.dropout)
+        test_hashes = split.frame.filter(pl.col("split") == "test")["sha256"].to_list()
         origin = choose_weights(
             network,
             request.weights,
@@ -165,14 +170,14 @@ class _Run:
         say(origin.note)
         if not origin.keeps_head:
             initialise_head(network, request.seed)
-        recipe = self.recipe
+        recipe = self.facts.recipe
         if origin.normalisation is not None:
             spec = recipe.preprocessing.model_copy(update={"normalisation": origin.normalisation})
             recipe = recipe.model_copy(update={"preprocessing": spec})
         if origin.name == "none" and any(stage.frozen_upto for stage in recipe.stages):
             say("The frozen layers start from random weights: their features mean little.")
-        self.recipe = recipe
-        self.config |= {
+        self.facts.recipe = recipe
+        self.facts.config |= {
             "recipe": recipe.model_dump(mode="json"),
             "layout": collection.layout.value,
             "weights_taken": _describe_origin(origin),
@@ -182,59 +187,71 @@ class _Run:
             ],
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        write_manifest(self.frame, self.folder.manifest)
+        write_manifest(self.facts.frame, self.folder.manifest)
         self.folder.write_json(
-            self.folder.environment, describe_environment(self.device, self.precision)
+            self.folder.environment, describe_environment(self.facts.device, self.facts.precision)
         )
-        self._save_weights(self.folder.initial, network, sorted(origin.training_hashes))
-        self.folder.write_config(self.config)  # last: a config means that the run can be resumed
+        hashes = sorted(origin.training_hashes)
+        self._save_weights(self.folder.initial, network, training_hashes=hashes)
+        self.folder.write_config(
+            self.facts.config
+        )  # last: a config means that the run can be resumed
 
     def reopen(self) -> None:
         """Read back what `prepare` wrote; say where the machine differs."""
         then = json.loads(self.folder.environment.read_text())
-        now = describe_environment(self.device, self.precision)
+        now = describe_environment(self.facts.device, self.facts.precision)
         for difference in compare_environments(then, now):
             self.observer.on_message(
                 f"Resumed elsewhere: {difference}; the last bits of the weights may differ."
             )
-        self.frame = read_manifest(self.folder.manifest)
+        self.facts.frame = read_manifest(self.folder.manifest)
+        if self.folder.checkpoint.is_file():
+            history = load_checkpoint(self.folder.checkpoint).history
+            self.facts.history = [EpochRow(**row) for row in history]
+            self.folder.write_history(self.facts.history)
 
     def finish(self) -> TrainingResult:
         """Train what is left, save the bundle, evaluate, and clear what served resuming."""
         started = time.perf_counter()
         pixels = load_pixels(
-            self.frame, self.recipe.preprocessing, progress=self._report("Preparing pixels")
+            self.facts.frame,
+            self.facts.recipe.preprocessing,
+            progress=self._report("Preparing pixels"),
         )
-        network = PneumoniaResNet50(self.recipe.dropout).to(
-            self.device, memory_format=torch.channels_last
+        network = PneumoniaResNet50(self.facts.recipe.dropout).to(
+            self.facts.device, memory_format=torch.channels_last
         )
         tree = self._load_weights(self.folder.initial, network)
-        trained_on = set(tree["training_hashes"])
-        summaries = {}
-        for stage in self.recipe.stages:
-            summaries[stage.name] = self._train_stage(network, stage, pixels)
-        predictions, points = self._predict(network, pixels)
-        final = self.recipe.stages[-1].name
-        seen = self.frame.filter(pl.col("split") != "test")["sha256"].to_list()
-        info = self._describe_bundle(predictions, points[final], final)
+        summaries, best_epochs = {}, {}
+        for stage in self.facts.recipe.stages:
+            ended = self._train_stage(network, stage, pixels)
+            summaries[stage.name], best_epochs[stage.name] = ended
+        final = self.facts.recipe.stages[-1].name
+        predictions, points = judge_stages(
+            self.facts,
+            network,
+            pixels,
+            lambda stage: self._load_weights(self.folder.stage_weights(stage), network),
+        )
+        seen = self.facts.frame.filter(pl.col("split") != "test")["sha256"].to_list()
         validation = predictions.filter((pl.col("stage") == final) & (pl.col("split") == "val"))
         bundle = save_bundle(
             self.folder.bundle,
             network,
-            info,
+            describe_bundle(self.facts, predictions, points, final),
             reference={
                 "logits": validation["logit"].to_numpy().astype(np.float32),
                 "labels": (validation["label"] == "PNEUMONIA").to_numpy().astype(np.int8),
             },
-            training_hashes=trained_on | set(seen),
+            training_hashes=set(tree["training_hashes"]) | set(seen),
         )
-        seconds = sum(row.seconds for row in self.history)
         metrics = write_evaluation(
             self.folder.path,
             predictions,
             points,
             final,
-            self._describe_context(summaries, seconds),
+            describe_context(self.facts, summaries, best_epochs),
             explainer=runtime.load(bundle.path),
         )
         if self.mlflow:
@@ -246,16 +263,15 @@ class _Run:
 
     def _train_stage(
         self, network: PneumoniaResNet50, stage: Stage, pixels: NDArray[np.uint8]
-    ) -> str:
-        """Train a stage, or take it from where it stands; return how it ended, in words."""
+    ) -> tuple[str, int]:
+        """Train what is left of a stage; return how it ended in words, and the epoch kept."""
         kept = self.folder.stage_weights(stage.name)
         if kept.is_file():
-            return str(self._load_weights(kept, network)["summary"])
+            tree = self._load_weights(kept, network)
+            return str(tree["summary"]), int(tree["best_epoch"])
         state = None
         if self.folder.checkpoint.is_file():
             checkpoint = load_checkpoint(self.folder.checkpoint)
-            self.history = [EpochRow(**row) for row in checkpoint.history]
-            self.folder.write_history(self.history)
             if checkpoint.state.stage == stage.name:
                 state = checkpoint.state
                 self.observer.on_message(f"Resuming {stage.name} after epoch {state.epoch}.")
@@ -273,15 +289,15 @@ class _Run:
             self._keep_best(network)
             raise
         summary = _summarise(stage, state)
-        self._save_weights(kept, network, [], summary=summary)
+        self._save_weights(kept, network, summary=summary, best_epoch=state.best_epoch)
         self.observer.on_message(f"{stage.name}: {summary}.")
-        return summary
+        return summary, state.best_epoch
 
     def _save_epoch(self, state: StageState, row: EpochRow) -> None:
-        self.history.append(row)
-        rows = [dataclasses.asdict(entry) for entry in self.history]
+        self.facts.history.append(row)
+        rows = [dataclasses.asdict(entry) for entry in self.facts.history]
         save_checkpoint(self.folder.checkpoint, Checkpoint(state, rows))
-        self.folder.write_history(self.history)
+        self.folder.write_history(self.facts.history)
 
     def _keep_best(self, network: PneumoniaResNet50) -> None:
         """After Ctrl-C: leave the best weights so far as a file that other tools open."""
@@ -300,11 +316,11 @@ class _Run:
     def _build_task(
         self, network: PneumoniaResNet50, stage: Stage, pixels: NDArray[np.uint8]
     ) -> Task:
-        train_rows, val_rows = self._find_rows("train"), self._find_rows("val")
-        labels = self._read_labels()
+        train_rows, val_rows = self.facts.find_rows("train"), self.facts.find_rows("val")
+        labels = self.facts.read_labels()
         positives = int(labels[train_rows].sum())
         weight = 1.0
-        if self.recipe.class_weighting is ClassWeighting.BALANCED:
+        if self.facts.recipe.class_weighting is ClassWeighting.BALANCED:
             weight = (len(train_rows) - positives) / positives
             self.observer.on_message(
                 f"Class weighting: a pneumonia counts {weight:.2f} times "
@@ -316,176 +332,36 @@ class _Run:
             train_rows=train_rows,
             val_rows=val_rows,
             positive_weight=weight,
-            image_size=self.recipe.preprocessing.size,
+            image_size=self.facts.recipe.preprocessing.size,
             seed=self.request.seed,
-            device=self.device,
-            autocast=self._make_autocast(self.precision),
+            device=self.facts.device,
+            autocast=self.facts.make_autocast(),
         )
 
     def _build_inputs(
         self, network: PneumoniaResNet50, stage: Stage, pixels: NDArray[np.uint8]
     ) -> Inputs:
-        spec = self.recipe.preprocessing
-        images = PixelInputs(pixels, spec, stage.augmentation, self.device)
+        spec = self.facts.recipe.preprocessing
+        images = PixelInputs(pixels, spec, stage.augmentation, self.facts.device)
         cut = {"layer4": POOLED}.get(stage.frozen_upto or "", stage.frozen_upto)
         if cut is None:
             return images
-        autocast = self._make_autocast(self.precision)
-        if self.recipe.cache and stage.augmentation is None and not stage.resolutions:
+        autocast = self.facts.make_autocast()
+        if self.facts.recipe.cache and stage.augmentation is None and not stage.resolutions:
             stored = load_activations(
                 network,
                 images,
                 cut,
-                image_hashes=self.frame["sha256"].to_list(),
+                image_hashes=self.facts.frame["sha256"].to_list(),
                 spec=spec,
                 autocast=autocast,
-                device=self.device,
+                device=self.facts.device,
                 progress=self._report(f"Computing what {stage.name} keeps frozen"),
             )
             if stored is not None:
                 return stored
             self.observer.on_message("No room for the activation cache: computing them each epoch.")
         return FrozenInputs(network, images, cut, autocast)
-
-    # -- results ------------------------------------------------------------------------------
-
-    def _predict(
-        self, network: PneumoniaResNet50, pixels: NDArray[np.uint8]
-    ) -> tuple[pl.DataFrame, dict[str, dict[str, OperatingPoint]]]:
-        """Judge every stage on validation and test, in fp32, with weights as the bundle stores
-        them; the network is left with the last stage's."""
-        images = PixelInputs(pixels, self.recipe.preprocessing, None, self.device)
-        rows = np.concatenate([self._find_rows("val"), self._find_rows("test")])
-        base = self.frame[rows.tolist()].select("path", "label", "split", "patient", "subtype")
-        tables, points = [], {}
-        for stage in self.recipe.stages:
-            self._load_weights(self.folder.stage_weights(stage.name), network)
-            _round_weights(network)
-            task = Task(
-                inputs=images,
-                labels=self._read_labels(),
-                train_rows=rows,
-                val_rows=rows,
-                positive_weight=1.0,
-                image_size=self.recipe.preprocessing.size,
-                seed=self.request.seed,
-                device=self.device,
-                autocast=self._make_autocast(Precision.FP32),
-            )
-            logits = predict_logits(network, task, rows, self.recipe.preprocessing.size)
-            if not np.isfinite(logits).all():
-                raise RunError(
-                    f"The stage {stage.name} diverged: its answers are not numbers; "
-                    f"try --set {stage.name}.learning_rate={stage.learning_rate / 10:g}."
-                )
-            probability = 1 / (1 + np.exp(-logits.astype(np.float64)))
-            table = base.with_columns(
-                pl.lit(stage.name).alias("stage"),
-                pl.Series("logit", logits),
-                pl.Series("probability", probability),
-            )
-            tables.append(table)
-            val = table.filter(pl.col("split") == "val")
-            points[stage.name] = choose_operating_points(
-                (val["label"] == "PNEUMONIA").to_numpy().astype(np.int64),
-                val["probability"].to_numpy(),
-                sensitivity=self.recipe.rule_out_sensitivity,
-                specificity=self.recipe.rule_in_specificity,
-            )
-        return pl.concat(tables), points
-
-    def _describe_bundle(
-        self, predictions: pl.DataFrame, points: dict[str, OperatingPoint], final: str
-    ) -> BundleInfo:
-        return BundleInfo(
-            name=self.request.out.name,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            preprocessing=self.recipe.preprocessing,
-            calibration=Calibration(),
-            operating_points={
-                name: OperatingPointInfo(
-                    threshold=point.threshold,
-                    target=point.target,
-                    sensitivity=point.sensitivity,
-                    specificity=point.specificity,
-                )
-                for name, point in points.items()
-            },
-            metrics={},
-            training={"final": final, **_without_paths(self.config)},
-            data=DataInfo(
-                layout=self.config["layout"],
-                sources=self.frame["source"].unique().sort().to_list(),
-                counts=self._count_images(),
-                phantom=self._is_phantom(),
-                allow_contamination=self.request.allow_contamination,
-            ),
-            warnings=self._list_warnings(),
-            versions={
-                "pneumoscope": __version__,
-                **describe_environment(self.device, self.precision)["packages"],
-            },
-        )
-
-    def _describe_context(self, summaries: dict[str, str], seconds: float) -> EvaluationContext:
-        return EvaluationContext(
-            title=f"Training run {self.request.out.name}",
-            data_summary={
-                "layout": self.config["layout"],
-                "counts": self._count_images(),
-                "sources": self.frame["source"].unique().sort().to_list(),
-                "excluded": self.config["excluded"],
-                "grouping": self.recipe.grouping,
-                "seed": self.request.seed,
-            },
-            notes=[*self.config["notes"], self.config["weights_taken"]["note"]],
-            warnings=self._list_warnings(),
-            history=pl.DataFrame([dataclasses.asdict(row) for row in self.history]),
-            stage_summaries=summaries,
-            configuration=self.config,
-            seconds=seconds,
-            environment=describe_environment(self.device, self.precision),
-        )
-
-    # -- small things -------------------------------------------------------------------------
-
-    def _select(self, split: str) -> pl.DataFrame:
-        return self.frame.filter(pl.col("split") == split)
-
-    def _find_rows(self, split: str) -> NDArray[np.int64]:
-        return np.flatnonzero((self.frame["split"] == split).to_numpy())
-
-    def _read_labels(self) -> NDArray[np.int64]:
-        return (self.frame["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
-
-    def _is_phantom(self) -> bool:
-        phantom_weights = bool(self.config["weights_taken"]["phantom"])
-        return phantom_weights or "phantom" in self.frame["source"].to_list()
-
-    def _count_images(self) -> dict[str, dict[str, int]]:
-        counts = self.frame.group_by("split", "label").len().sort("split", "label")
-        table: dict[str, dict[str, int]] = {"train": {}, "val": {}, "test": {}}
-        for split, label, n in counts.iter_rows():
-            table[split][label] = n
-        return table
-
-    def _list_warnings(self) -> list[str]:
-        warnings = []
-        if self._is_phantom():
-            warnings.append("Trained on synthetic phantoms: for demonstrations and tests only.")
-        if self.config["weights_taken"]["contaminated"]:
-            warnings.append(
-                f"The starting weights have seen {self.config['weights_taken']['contaminated']} "
-                "of the test images (--allow-contamination): test numbers are too good."
-            )
-        if self.recipe.grouping == "image":
-            warnings.append(
-                "Split at random by image: patients straddle train and test, numbers are too good."
-            )
-        return warnings
-
-    def _make_autocast(self, precision: Precision) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=precision is Precision.BF16)
 
     def _report(self, title: str) -> Callable[[int, int], None]:
         """Return a progress callback that says a sentence at the start of long work."""
@@ -499,20 +375,15 @@ class _Run:
 
         return progress
 
-    def _save_weights(
-        self, path: Path, network: PneumoniaResNet50, training_hashes: list[str], summary: str = ""
-    ) -> None:
-        tree = {
-            "network": network.state_dict(),
-            "training_hashes": training_hashes,
-            "summary": summary,
-        }
+    def _save_weights(self, path: Path, network: PneumoniaResNet50, **facts: Any) -> None:
         with replace_atomically(path) as temporary:
-            torch.save(tree, temporary)
+            torch.save({"network": network.state_dict(), **facts}, temporary)
 
     def _load_weights(self, path: Path, network: PneumoniaResNet50) -> dict[str, Any]:
         try:
-            tree: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+            tree: dict[str, Any] = torch.load(
+                path, map_location=self.facts.device, weights_only=True
+            )
             network.load_state_dict(tree["network"])
         except (OSError, RuntimeError, KeyError, EOFError) as error:
             raise RunError(f"{path} is damaged; start a new run in another folder.") from error
@@ -528,14 +399,6 @@ def _summarise(stage: Stage, state: StageState) -> str:
     if stage.averaging:
         return f"{stopped}, averaged weights of epoch {state.best_epoch}"
     return f"{stopped}, best {state.best_epoch}"
-
-
-def _round_weights(network: PneumoniaResNet50) -> None:
-    """Round to fp16 as the bundle stores them, so that what is judged is what is saved."""
-    state = network.state_dict()
-    network.load_state_dict(
-        {k: v.half().to(v.dtype) if v.is_floating_point() else v for k, v in state.items()}
-    )
 
 
 def _describe_request(request: TrainingRequest) -> dict[str, Any]:
@@ -576,9 +439,3 @@ def _describe_origin(origin: WeightsOrigin) -> dict[str, Any]:
         "phantom": origin.phantom,
         "contaminated": origin.contaminated,
     }
-
-
-def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what tells of the machine rather than of the training, and the long lists."""
-    left_out = {"data", "notes", "excluded", "options"}
-    return {key: value for key, value in config.items() if key not in left_out}

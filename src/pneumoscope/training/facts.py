@@ -1,0 +1,72 @@
+"""The facts of a run that training, judging and reporting share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from pneumoscope.datasets import count_images
+from pneumoscope.training.loop import EpochRow
+from pneumoscope.training.recipe import Precision, Recipe
+
+
+@dataclass
+class RunFacts:
+    """What a run works on and with; filled in while it is prepared or reopened."""
+
+    name: str
+    recipe: Recipe
+    seed: int
+    device: torch.device
+    precision: Precision
+    allow_contamination: bool
+    config: dict[str, Any]
+    frame: pl.DataFrame = field(default_factory=pl.DataFrame)
+    history: list[EpochRow] = field(default_factory=list)
+
+    def find_rows(self, split: str) -> NDArray[np.int64]:
+        """Return the row numbers of a split."""
+        return np.flatnonzero((self.frame["split"] == split).to_numpy())
+
+    def read_labels(self) -> NDArray[np.int64]:
+        """Return the label of every row, 0 (NORMAL) or 1 (PNEUMONIA)."""
+        return (self.frame["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
+
+    def count_images(self) -> dict[str, dict[str, int]]:
+        """Return split → label → number of images."""
+        return count_images(self.frame)
+
+    def list_sources(self) -> list[str]:
+        """Return where the images come from."""
+        return self.frame["source"].unique().sort().to_list()
+
+    def is_phantom(self) -> bool:
+        """Whether images or starting weights are synthetic."""
+        return bool(self.config["weights_taken"]["phantom"]) or "phantom" in self.list_sources()
+
+    def list_warnings(self) -> list[str]:
+        """Return what limits the numbers of this run, in sentences."""
+        warnings = []
+        if self.is_phantom():
+            warnings.append("Trained on synthetic phantoms: for demonstrations and tests only.")
+        seen = self.config["weights_taken"]["contaminated"]
+        if seen:
+            warnings.append(
+                f"The starting weights have seen {seen} of the test images "
+                "(--allow-contamination): test numbers are too good."
+            )
+        if self.recipe.grouping == "image":
+            warnings.append(
+                "Split at random by image: patients straddle train and test, numbers are too good."
+            )
+        return warnings
+
+    def make_autocast(self, precision: Precision | None = None) -> torch.autocast:
+        """Return the context of the forward pass, in the run's precision by default."""
+        enabled = (precision or self.precision) is Precision.BF16
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)

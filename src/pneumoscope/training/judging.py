@@ -1,0 +1,163 @@
+"""After training: every stage is judged, and the final one described for bundle and report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pneumoscope import __version__
+from pneumoscope.bundle import BundleInfo, Calibration, DataInfo, OperatingPointInfo
+from pneumoscope.errors import RunError
+from pneumoscope.evaluation import OperatingPoint, choose_operating_points
+from pneumoscope.evidence import EvaluationContext, summarise
+from pneumoscope.network import PneumoniaResNet50, round_weights
+from pneumoscope.training.environment import describe_environment
+from pneumoscope.training.facts import RunFacts
+from pneumoscope.training.inputs import PixelInputs
+from pneumoscope.training.loop import Task, predict_logits
+from pneumoscope.training.recipe import Precision
+
+Points = dict[str, dict[str, OperatingPoint]]
+#: Of the numbers of a split, those that a bundle carries along.
+_CARRIED = (
+    "n", "positives", "threshold", "tn", "fp", "fn", "tp", "accuracy", "recall", "specificity",
+    "precision", "f1", "auc", "average_precision", "brier", "intervals",
+)  # fmt: skip
+
+
+def judge_stages(
+    facts: RunFacts,
+    network: PneumoniaResNet50,
+    pixels: NDArray[np.uint8],
+    load_stage: Callable[[str], object],
+) -> tuple[pl.DataFrame, Points]:
+    """Return predictions of every stage on validation and test, and thresholds from validation.
+
+    In fp32, and with weights rounded as the bundle stores them: what is judged is what is saved.
+    `load_stage` puts a stage's weights into `network`, which is left with the last stage's.
+
+    Raises
+    ------
+    RunError
+        A stage diverged.
+    """
+    rows = np.concatenate([facts.find_rows("val"), facts.find_rows("test")])
+    base = facts.frame[rows.tolist()].select("path", "label", "split", "patient", "subtype")
+    size = facts.recipe.preprocessing.size
+    task = Task(
+        inputs=PixelInputs(pixels, facts.recipe.preprocessing, None, facts.device),
+        labels=facts.read_labels(),
+        train_rows=rows,
+        val_rows=rows,
+        positive_weight=1.0,
+        image_size=size,
+        seed=facts.seed,
+        device=facts.device,
+        autocast=facts.make_autocast(Precision.FP32),
+    )
+    tables, points = [], {}
+    for stage in facts.recipe.stages:
+        load_stage(stage.name)
+        round_weights(network)
+        logits = predict_logits(network, task, rows, size)
+        if not np.isfinite(logits).all():
+            raise RunError(
+                f"The stage {stage.name} diverged: its answers are not numbers; "
+                f"try --set {stage.name}.learning_rate={stage.learning_rate / 10:g}."
+            )
+        table = base.with_columns(
+            pl.lit(stage.name).alias("stage"),
+            pl.Series("logit", logits),
+            pl.Series("probability", Calibration().apply(logits)),
+        )
+        tables.append(table)
+        val = table.filter(pl.col("split") == "val")
+        points[stage.name] = choose_operating_points(
+            (val["label"] == "PNEUMONIA").to_numpy().astype(np.int64),
+            val["probability"].to_numpy(),
+            sensitivity=facts.recipe.rule_out_sensitivity,
+            specificity=facts.recipe.rule_in_specificity,
+        )
+    return pl.concat(tables), points
+
+
+def describe_bundle(
+    facts: RunFacts, predictions: pl.DataFrame, points: Points, final: str
+) -> BundleInfo:
+    """Return what `bundle.json` says of the final stage."""
+    return BundleInfo(
+        name=facts.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        preprocessing=facts.recipe.preprocessing,
+        calibration=Calibration(),
+        operating_points={
+            name: OperatingPointInfo(
+                threshold=point.threshold,
+                target=point.target,
+                sensitivity=point.sensitivity,
+                specificity=point.specificity,
+            )
+            for name, point in points[final].items()
+        },
+        metrics=_carry(summarise(predictions, points, final)),
+        training={"final": final, **_leave_machine_out(facts.config)},
+        data=DataInfo(
+            layout=facts.config["layout"],
+            sources=facts.list_sources(),
+            counts=facts.count_images(),
+            phantom=facts.is_phantom(),
+            allow_contamination=facts.allow_contamination,
+        ),
+        warnings=facts.list_warnings(),
+        versions={
+            "pneumoscope": __version__,
+            **describe_environment(facts.device, facts.precision)["packages"],
+        },
+    )
+
+
+def describe_context(
+    facts: RunFacts, summaries: dict[str, str], best_epochs: dict[str, int]
+) -> EvaluationContext:
+    """Return what the report says around the numbers."""
+    return EvaluationContext(
+        title=f"Training run {facts.name}",
+        data_summary={
+            "layout": facts.config["layout"],
+            "counts": facts.count_images(),
+            "sources": facts.list_sources(),
+            "excluded": facts.config["excluded"],
+            "grouping": facts.recipe.grouping,
+            "seed": facts.seed,
+        },
+        notes=[*facts.config["notes"], facts.config["weights_taken"]["note"]],
+        warnings=facts.list_warnings(),
+        history=pl.DataFrame([dataclasses.asdict(row) for row in facts.history]),
+        stage_summaries=summaries,
+        best_epochs=best_epochs,
+        configuration=facts.config,
+        seconds=sum(row.seconds for row in facts.history),
+        environment=describe_environment(facts.device, facts.precision),
+    )
+
+
+def _carry(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {
+        stage: {
+            split: {name: numbers[name] for name in _CARRIED} for split, numbers in splits.items()
+        }
+        for stage, splits in metrics.items()
+        if stage != "final"
+    }
+
+
+def _leave_machine_out(config: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what tells of the machine rather than of the training, and the long lists."""
+    left_out = {"data", "notes", "excluded", "options"}
+    return {key: value for key, value in config.items() if key not in left_out}
