@@ -41,14 +41,14 @@ def _draw_consolidation(
     wobble /= wobble.std()
     for _ in range(rng.integers(1, 3)):
         row, column = places[rng.integers(len(places))] / size
-        across, down = rng.uniform(0.085, 0.15), rng.uniform(0.085, 0.16)
+        across, down = rng.uniform(0.11, 0.17), rng.uniform(0.11, 0.18)
         radius = np.hypot((columns - column) / across, (rows - row) / down) + 0.16 * wobble
         shape = np.maximum(shape, 1 / (1 + np.exp((radius - 1) / 0.12)))
     # Patchy within, with dark branching airways: smooth noise along thin ridges.
     patchy = 1 + 0.16 * gaussian_filter(rng.standard_normal(lungs.shape), 3) * 3 * 3
     airways = np.abs(gaussian_filter(rng.standard_normal(lungs.shape), 5))
     airways = 1 - 0.35 * np.exp(-((airways / (0.12 * airways.std() + 1e-9)) ** 2))
-    density = rng.uniform(3.4, 5.4)
+    density = rng.uniform(4.6, 6.8)
     added = density * shape * np.clip(patchy, 0.5, 1.5) * airways * np.clip(lungs * 1.2, 0, 1)
     return added, (shape > 0.4) & (lungs > 0.25)
 
@@ -64,9 +64,9 @@ def _draw_interstitial(tissue: Tissue, rng: np.random.Generator) -> tuple[Field,
         weight = weight * (0.25 + 0.75 / (1 + np.exp(-line / 0.05)))
     # A net: the ridges of smooth noise at two scales; streaks: the same, stretched outwards.
     net = np.zeros_like(lungs)
-    for scale, share in ((2.6, 1.0), (4.5, 0.9)):
+    for scale, share in ((3.2, 1.0), (5.5, 1.0)):
         noise = gaussian_filter(rng.standard_normal(lungs.shape), scale * size / 224)
         net += share * np.exp(-((noise / (0.30 * noise.std())) ** 2))
     haze = gaussian_filter(net, 9 * size / 224)
-    added = rng.uniform(1.15, 1.8) * (1.2 * net + 0.5 * haze) * weight * np.clip(lungs, 0, 1)
+    added = rng.uniform(1.9, 2.7) * (1.1 * net + 0.9 * haze) * weight * np.clip(lungs, 0, 1)
     return added, (weight > 0.45) & (lungs > 0.25)
