@@ -91,6 +91,9 @@ def reorganize(
     link: Annotated[
         LinkName, typer.Option(help="How files come to their new place.")
     ] = LinkName.HARD,
+    limit: Annotated[
+        int | None, typer.Option(help="Take a part of about so many images, for a quick try.")
+    ] = None,
     layout: LayoutOption = None,
     positive: PositiveOption = None,
     label_column: LabelColumnOption = "label",
@@ -122,6 +125,7 @@ def reorganize(
             grouping=datasets.Grouping(group.value),
             seed=seed,
             link=datasets.LinkMode(link.value),
+            limit=limit,
             progress=progress,
         )
     if not quiet:

@@ -36,6 +36,7 @@ from pneumoscope.datasets.splits import (
     check_splits,
     count_images,
     describe_leak,
+    take_part,
 )
 from pneumoscope.errors import DataError
 
@@ -74,12 +75,16 @@ def reorganize(
     grouping: Grouping = Grouping.PATIENT,
     seed: int = 0,
     link: LinkMode = LinkMode.HARD,
+    limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ReorganizeResult:
     """Split a collection anew and lay it out as folders; the source is left as it is.
 
     The folder appears when all is in it; an interrupted run leaves none. Running it twice changes
     nothing; other settings need another folder.
+
+    `limit` takes a part of about so many images: whole patients, drawn by the seed, both classes in
+    their shares.
 
     Raises
     ------
@@ -90,11 +95,14 @@ def reorganize(
     _check_places(Path(source), destination)
     collection = open_collection(source, options)
     manifest = build_manifest(collection, progress=progress)
-    frame = assign_splits(manifest.frame, ratios=ratios, grouping=grouping, seed=seed)
+    kept = manifest.frame if limit is None else take_part(manifest.frame, limit, seed)
+    frame = assign_splits(kept, ratios=ratios, grouping=grouping, seed=seed)
     check_splits(frame, ratios)
     frame = frame.with_columns(_name_targets(frame).alias("target")).sort("target")
     settings = _describe(frame, ratios, grouping, seed, link)
     notes = [*collection.notes, *manifest.notes]
+    if kept.height < manifest.frame.height:
+        notes.append(f"A part is taken: {kept.height} of {manifest.frame.height} images.")
     if grouping is Grouping.IMAGE:
         notes.append(describe_leak(frame))
     counts = count_images(frame)

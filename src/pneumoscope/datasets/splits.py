@@ -63,6 +63,23 @@ def assign_splits(
     return frame.with_columns(pl.Series("split", chosen, dtype=pl.String))
 
 
+def take_part(frame: pl.DataFrame, n: int, seed: int) -> pl.DataFrame:
+    """Return about `n` images: whole groups, drawn by the seed, labels in their shares.
+
+    Raises
+    ------
+    DataError
+        `n` is too small for three splits of two classes.
+    """
+    if n < 2 * MIN_PER_CLASS:
+        raise DataError(f"A part needs at least {2 * MIN_PER_CLASS} images, found {n}.")
+    if n >= frame.height:
+        return frame
+    shares = {"train": n / frame.height, "val": 0.0, "test": 1 - n / frame.height}
+    chosen = _assign_groups(frame["group"].to_list(), frame["label"].to_list(), shares, seed)
+    return frame.filter(pl.Series([split == "train" for split in chosen]))
+
+
 def resolve_splits(
     frame: pl.DataFrame,
     layout: Layout,

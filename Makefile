@@ -1,0 +1,60 @@
+# Everything a person or a machine runs here. `make demo` and `make test` set up what they need.
+
+VENV ?= .venv
+PYTHON ?= python3
+PY := $(VENV)/bin/python
+KERAS_VENV ?= .venv-keras
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check lint types docs smoke bench-training bench-phantom bench-duplicates clean help
+
+help:  ## Show what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, found: $$($(PYTHON) --version). Try PYTHON=python3.12 make ..."; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || \
+	  { echo "No virtual environment could be made: install your system's python3-venv."; exit 1; }
+	$(VENV)/bin/pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP)  ## The whole story on a small data set, in a few minutes
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" bash runs/demo.sh
+
+test: $(STAMP)  ## All tests, with coverage
+	$(PY) -m pytest --cov --cov-report=term:skip-covered
+
+check: lint types  ## What a commit must pass, besides the tests
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(STAMP)
+	$(VENV)/bin/mypy
+
+docs: $(STAMP)  ## Write the generated pages anew
+	$(PY) scripts/generate_cli_reference.py
+	$(PY) scripts/sync_requirements.py
+
+smoke:  ## The core alone, without extras: it must start, and name what is missing
+	rm -rf build/smoke && $(PYTHON) -m venv build/smoke
+	build/smoke/bin/pip install --quiet -c constraints.txt .
+	build/smoke/bin/pneumoscope --version
+	build/smoke/bin/pneumoscope doctor
+	! build/smoke/bin/pneumoscope train nowhere
+
+bench-training: $(STAMP)  ## The classic recipe against the same in Keras (PNEUMOSCOPE_DATA)
+	@test -x $(KERAS_VENV)/bin/python || $(PYTHON) -m venv $(KERAS_VENV)
+	$(KERAS_VENV)/bin/pip install --quiet tensorflow-cpu pillow scipy
+	$(PY) benchmarks/training.py --keras $(KERAS_VENV)/bin/python
+
+bench-phantom: $(STAMP)  ## How well trivial features tell phantoms apart
+	$(PY) benchmarks/phantom_shortcuts.py
+
+bench-duplicates: $(STAMP)  ## Recall and false matches of near-duplicates (PNEUMOSCOPE_DATA)
+	$(PY) benchmarks/near_duplicates.py
+
+clean:  ## Remove what was built; virtual environments and runs stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis htmlcov .coverage .coverage.*
