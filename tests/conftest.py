@@ -36,3 +36,58 @@ def originals(real_data: Path) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no originals beside {real_data}")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Small networks train faster on one thread than on two that wait for each other."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty small phantoms in class folders; read-only."""
+    from pneumoscope.datasets.phantom import write_phantoms
+
+    folder = tmp_path_factory.mktemp("phantoms") / "set"
+    write_phantoms(folder, 60, seed=3, size=64)
+    return folder
+
+
+#: Settings that make a run of seconds: small images, few epochs.
+QUICK = (
+    "preprocessing.size=64",
+    "baseline.epochs=2",
+    "finetuned.epochs=2",
+    "baseline.batch_size=8",
+    "finetuned.batch_size=8",
+    "precision=fp32",
+)
+
+
+@pytest.fixture(scope="session")
+def finished_run(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished classic run on the phantoms; read-only."""
+    from pneumoscope.training import Silent, TrainingRequest, load_recipe, train
+
+    out = tmp_path_factory.mktemp("runs") / "quick"
+    cache = tmp_path_factory.mktemp("run-cache")
+    before = os.environ.get("PNEUMOSCOPE_CACHE")
+    os.environ["PNEUMOSCOPE_CACHE"] = str(cache)
+    try:
+        recipe = load_recipe("classic", QUICK)
+        train(TrainingRequest(phantoms, out, recipe, weights="none", seed=1), Silent())
+    finally:
+        if before is None:
+            del os.environ["PNEUMOSCOPE_CACHE"]
+        else:
+            os.environ["PNEUMOSCOPE_CACHE"] = before
+    return out
+
+
+@pytest.fixture(scope="session")
+def bundle(finished_run: Path) -> Path:
+    """The bundle of the finished run; read-only."""
+    return finished_run / "bundle"

@@ -72,14 +72,10 @@ class FrozenInputs:
 
     @torch.no_grad()
     def load_batch(self, rows: NDArray[np.int64], size: int, train: bool) -> Tensor:
-        """Return activations; frozen batch norm uses its stored statistics."""
+        """Return activations; the loop keeps frozen batch norm at its stored statistics."""
         images = self._images.load_batch(rows, size, train)
-        was_training = self._network.training
-        self._network.eval()
         with self._autocast:
-            activations = run_frozen(self._network, images, self.cut or POOLED)
-        self._network.train(was_training)
-        return activations
+            return run_frozen(self._network, images, self.cut or POOLED)
 
 
 class ActivationInputs:

@@ -1,0 +1,73 @@
+"""The parts of the loop, against independent oracles where there is one."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from pneumoscope.network import PneumoniaResNet50
+from pneumoscope.training.augmentation import augment_batch, resize_batch
+from pneumoscope.training.averaging import AveragedWeights
+from pneumoscope.training.loop import derive_seed, one_cycle
+from pneumoscope.training.recipe import Augmentation
+
+
+def test_no_augmentation_changes_nothing(rng):
+    grey = torch.from_numpy(rng.integers(0, 256, (3, 1, 32, 32), dtype=np.uint8))
+    assert torch.equal(augment_batch(grey, Augmentation()), grey)
+
+
+def test_augmentation_follows_the_random_state(rng):
+    grey = torch.from_numpy(rng.integers(0, 256, (4, 1, 32, 32), dtype=np.uint8))
+    plan = Augmentation(rotation=10, scale=0.1, gamma=0.2, contrast=0.2, brightness=0.1, noise=0.02)
+    torch.manual_seed(1)
+    first = augment_batch(grey, plan)
+    torch.manual_seed(1)
+    assert torch.equal(augment_batch(grey, plan), first)
+    assert not torch.equal(augment_batch(grey, plan), first)
+    assert first.dtype == torch.uint8
+    assert first.shape == grey.shape
+
+
+def test_brightness_moves_the_mean_by_at_most_what_it_says():
+    grey = torch.full((64, 1, 16, 16), 128, dtype=torch.uint8)
+    torch.manual_seed(0)
+    means = augment_batch(grey, Augmentation(brightness=0.1)).float().mean((1, 2, 3))
+    assert (means - 128).abs().max() <= 0.1 * 255 + 0.5
+    assert means.std() > 5
+
+
+def test_resizing_keeps_a_constant_image_constant():
+    grey = torch.full((2, 1, 224, 224), 77, dtype=torch.uint8)
+    assert torch.equal(resize_batch(grey, 96), torch.full((2, 1, 96, 96), 77, dtype=torch.uint8))
+
+
+def test_one_cycle_rises_to_the_peak_and_ends_near_zero():
+    shares = np.linspace(0, 1, 101)
+    factors = [one_cycle(share) for share in shares]
+    assert max(factors) == pytest.approx(1.0, abs=1e-3)
+    assert int(np.argmax(factors)) == 25
+    assert factors[0] == pytest.approx(0.04)
+    assert factors[-1] < 1e-3
+
+
+def test_seeds_depend_on_every_part():
+    seeds = {derive_seed(0, "a", 1, 2), derive_seed(1, "a", 1, 2), derive_seed(0, "a", 2, 1)}
+    assert len(seeds) == 3
+    assert derive_seed(0, "a", 1, 2) == derive_seed(0, "a", 1, 2)
+
+
+def test_the_average_agrees_with_a_plain_recurrence():
+    torch.manual_seed(0)
+    network = PneumoniaResNet50()
+    average = AveragedWeights(network, decay=0.9)
+    expected = network.fc.weight.detach().clone()
+    for update in range(1, 30):
+        with torch.no_grad():
+            network.fc.weight += 0.1
+        average.update(network)
+        decay = min(0.9, (1 + update) / (10 + update))
+        expected = decay * expected + (1 - decay) * network.fc.weight.detach()
+    assert torch.allclose(average.network.fc.weight, expected, atol=1e-5)
+    assert not math.isnan(float(average.network.bn1.running_var.sum()))

@@ -1,0 +1,192 @@
+"""A run from data to report: what it leaves, what it refuses, and that nothing can break it."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+from conftest import QUICK
+from pneumoscope.bundle import read_bundle
+from pneumoscope.errors import RunError, WeightsError
+from pneumoscope.training import (
+    Silent,
+    TrainingRequest,
+    compare_runs,
+    load_recipe,
+    resume,
+    train,
+)
+
+COMMAND = [sys.executable, "-m", "pneumoscope"]
+
+
+def test_the_run_folder_holds_everything(finished_run):
+    names = {path.name for path in finished_run.iterdir()}
+    assert names >= {
+        "config.yaml", "environment.json", "manifest.parquet", "history.csv", "metrics.json",
+        "predictions.csv", "figures", "report.html", "bundle", "logs",
+    }  # fmt: skip
+    assert "state" not in names
+    assert list((finished_run / "logs").glob("events*"))
+    config = yaml.safe_load((finished_run / "config.yaml").read_text())
+    assert config["recipe"]["preprocessing"]["size"] == 64
+    environment = json.loads((finished_run / "environment.json").read_text())
+    assert environment["threads"] == 1
+    assert environment["packages"]["torch"]
+
+
+def test_the_history_has_a_row_an_epoch_of_both_stages(finished_run):
+    with (finished_run / "history.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(r["stage"], r["epoch"]) for r in rows] == [
+        ("baseline", "1"), ("baseline", "2"), ("finetuned", "1"), ("finetuned", "2"),
+    ]  # fmt: skip
+    assert set(rows[0]) == {
+        "stage", "epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy", "val_auc",
+        "val_sensitivity", "lr", "seconds",
+    }  # fmt: skip
+
+
+def test_no_patient_is_in_two_splits(finished_run):
+    frame = pl.read_parquet(finished_run / "manifest.parquet")
+    assert frame.group_by("patient").agg(pl.col("split").n_unique())["split"].max() == 1
+
+
+def test_metrics_hold_both_stages_and_the_final_one(finished_run):
+    metrics = json.loads((finished_run / "metrics.json").read_text())
+    assert metrics["final"] == "finetuned"
+    for stage in ("baseline", "finetuned"):
+        for split in ("val", "test"):
+            numbers = metrics[stage][split]
+            assert numbers["n"] == numbers["tn"] + numbers["fp"] + numbers["fn"] + numbers["tp"]
+            assert "auc" in numbers["intervals"]
+
+
+def test_the_bundle_answers_as_the_run_was_judged(finished_run):
+    import pneumoscope
+
+    rows = pl.read_csv(finished_run / "predictions.csv").filter(pl.col("stage") == "finetuned")
+    predictor = pneumoscope.load(finished_run / "bundle")
+    for row in rows.head(8).iter_rows(named=True):
+        finding = predictor.predict(row["path"])
+        assert finding.probability == pytest.approx(row["probability"], abs=1e-3)
+
+
+def test_the_bundle_remembers_what_it_was_trained_on(finished_run):
+    frame = pl.read_parquet(finished_run / "manifest.parquet")
+    hashes = read_bundle(finished_run / "bundle").training_hashes()
+    assert set(frame.filter(pl.col("split") != "test")["sha256"]) == set(hashes)
+
+
+def test_weights_that_saw_a_test_image_are_refused(finished_run, phantoms, tmp_path):
+    # Another seed splits the same images otherwise, so that test images are among the seen ones.
+    request = TrainingRequest(
+        phantoms, tmp_path / "run", load_recipe("classic", QUICK, 1), str(finished_run / "bundle"), 9
+    )
+    with pytest.raises(WeightsError, match="test images"):
+        train(request, Silent())
+
+
+def test_a_finished_or_foreign_folder_is_never_overwritten(finished_run, phantoms, tmp_path):
+    recipe = load_recipe("classic", QUICK)
+    with pytest.raises(RunError, match="finished"):
+        train(TrainingRequest(phantoms, finished_run, recipe, "none"), Silent())
+    with pytest.raises(RunError, match="finished"):
+        resume(finished_run, Silent())
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(RunError, match="not empty"):
+        train(TrainingRequest(phantoms, tmp_path, recipe, "none"), Silent())
+    assert (tmp_path / "note.txt").read_text() == "mine"
+    with pytest.raises(RunError, match="no run to resume"):
+        resume(tmp_path, Silent())
+
+
+def test_comparing_runs_names_what_differs(finished_run):
+    comparison = compare_runs([finished_run, finished_run])
+    assert comparison.settings == ()
+    assert comparison.same_test
+    assert comparison.numbers[0][0] == "val n"
+    with pytest.raises(RunError, match="not a finished run"):
+        compare_runs([finished_run / "bundle"])
+
+
+def _start(phantoms: Path, out: Path, cache: Path, resume_it: bool) -> subprocess.Popen:
+    arguments = ["train", "--out", str(out), "--quiet"]
+    if resume_it:
+        arguments.append("--resume")
+    else:
+        settings = [part for setting in QUICK for part in ("--set", setting)]
+        arguments += [str(phantoms), "--weights", "none", "--seed", "1", *settings]
+    environment = os.environ | {"PNEUMOSCOPE_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        COMMAND + arguments,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_change_nothing(finished_run, phantoms, tmp_path):
+    """Ten runs' worth of kill -9, then the same weight file as the undisturbed run."""
+    generator = random.Random(4)
+    out, kills = tmp_path / "killed", 0
+    while kills < 10:
+        process = _start(phantoms, out, tmp_path / "cache", (out / "config.yaml").is_file())
+        try:
+            # Starting takes a few seconds; kills fall before, within and between the stages.
+            process.wait(timeout=generator.uniform(2.0, 9.0))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+            if out.exists() and not (out / "config.yaml").is_file():
+                _clear(out)  # killed before the run could be resumed: a person starts anew
+        else:
+            assert process.returncode == 0, process.stderr.read()
+            if kills < 10:
+                _clear(out)
+        finally:
+            process.stderr.close()
+    if not (out / "report.html").is_file() or (out / "state").exists():
+        process = _start(phantoms, out, tmp_path / "cache", (out / "config.yaml").is_file())
+        assert process.wait(timeout=300) == 0, process.stderr.read()
+        process.stderr.close()
+    undisturbed = (finished_run / "bundle" / "model.safetensors").read_bytes()
+    assert (out / "bundle" / "model.safetensors").read_bytes() == undisturbed
+
+
+def _clear(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_the_best_weights_and_resume_ends_the_run(finished_run, phantoms, tmp_path):
+    out = tmp_path / "stopped"
+    process = _start(phantoms, out, tmp_path / "cache", False)
+    deadline = time.monotonic() + 120
+    while not (out / "state" / "checkpoint.pt").is_file() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) in {0, 130}
+    process.stderr.close()
+    if process.returncode == 130:
+        process = _start(phantoms, out, tmp_path / "cache", True)
+        assert process.wait(timeout=300) == 0, process.stderr.read()
+        process.stderr.close()
+    undisturbed = (finished_run / "bundle" / "model.safetensors").read_bytes()
+    assert (out / "bundle" / "model.safetensors").read_bytes() == undisturbed
+    assert not (out / "best.safetensors").exists()
