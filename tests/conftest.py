@@ -56,7 +56,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-#: Settings that make a run of seconds: small images, few epochs.
+#: Small images, few epochs.
 QUICK = (
     "preprocessing.size=64",
     "baseline.epochs=2",
@@ -65,6 +65,12 @@ QUICK = (
     "finetuned.batch_size=8",
     "precision=fp32",
 )
+
+
+@pytest.fixture(scope="session")
+def quick() -> tuple[str, ...]:
+    """Return settings that make a run of seconds."""
+    return QUICK
 
 
 @pytest.fixture(scope="session")

@@ -38,9 +38,10 @@ def test_a_setting_reaches_its_field(setting, read):
 
 
 def test_a_setting_reaches_an_augmentation():
-    assert load_recipe("robust", ["trained.augmentation.rotation=3"]).stages[
-        0
-    ].augmentation.rotation == 3.0
+    assert (
+        load_recipe("robust", ["trained.augmentation.rotation=3"]).stages[0].augmentation.rotation
+        == 3.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,9 @@ def test_epochs_cap_every_stage():
 
 def test_a_recipe_of_ones_own_is_a_yaml_file(tmp_path):
     mine = tmp_path / "mine.yaml"
-    mine.write_text("name: mine\nstages:\n  - {name: only, trainable: [head], learning_rate: 1e-4}\n")
+    mine.write_text(
+        "name: mine\nstages:\n  - {name: only, trainable: [head], learning_rate: 1e-4}\n"
+    )
     assert load_recipe(str(mine)).stages[0].learning_rate == 1e-4
     mine.write_text("stages: [")
     with pytest.raises(RecipeError, match="not valid YAML"):

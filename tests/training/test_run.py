@@ -14,7 +14,6 @@ import polars as pl
 import pytest
 import yaml
 
-from conftest import QUICK
 from pneumoscope.bundle import read_bundle
 from pneumoscope.errors import RunError, WeightsError
 from pneumoscope.training import (
@@ -87,17 +86,21 @@ def test_the_bundle_remembers_what_it_was_trained_on(finished_run):
     assert set(frame.filter(pl.col("split") != "test")["sha256"]) == set(hashes)
 
 
-def test_weights_that_saw_a_test_image_are_refused(finished_run, phantoms, tmp_path):
+def test_weights_that_saw_a_test_image_are_refused(finished_run, phantoms, quick, tmp_path):
     # Another seed splits the same images otherwise, so that test images are among the seen ones.
     request = TrainingRequest(
-        phantoms, tmp_path / "run", load_recipe("classic", QUICK, 1), str(finished_run / "bundle"), 9
+        phantoms,
+        tmp_path / "run",
+        load_recipe("classic", quick, 1),
+        str(finished_run / "bundle"),
+        9,
     )
     with pytest.raises(WeightsError, match="test images"):
         train(request, Silent())
 
 
-def test_a_finished_or_foreign_folder_is_never_overwritten(finished_run, phantoms, tmp_path):
-    recipe = load_recipe("classic", QUICK)
+def test_a_finished_or_foreign_folder_is_never_overwritten(finished_run, phantoms, quick, tmp_path):
+    recipe = load_recipe("classic", quick)
     with pytest.raises(RunError, match="finished"):
         train(TrainingRequest(phantoms, finished_run, recipe, "none"), Silent())
     with pytest.raises(RunError, match="finished"):
@@ -119,12 +122,14 @@ def test_comparing_runs_names_what_differs(finished_run):
         compare_runs([finished_run / "bundle"])
 
 
-def _start(phantoms: Path, out: Path, cache: Path, resume_it: bool) -> subprocess.Popen:
+def _start(
+    phantoms: Path, out: Path, cache: Path, resume_it: bool, quick: tuple[str, ...]
+) -> subprocess.Popen:
     arguments = ["train", "--out", str(out), "--quiet"]
     if resume_it:
         arguments.append("--resume")
     else:
-        settings = [part for setting in QUICK for part in ("--set", setting)]
+        settings = [part for setting in quick for part in ("--set", setting)]
         arguments += [str(phantoms), "--weights", "none", "--seed", "1", *settings]
     environment = os.environ | {"PNEUMOSCOPE_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
@@ -138,12 +143,12 @@ def _start(phantoms: Path, out: Path, cache: Path, resume_it: bool) -> subproces
 
 
 @pytest.mark.slow
-def test_kills_at_random_moments_change_nothing(finished_run, phantoms, tmp_path):
+def test_kills_at_random_moments_change_nothing(finished_run, phantoms, quick, tmp_path):
     """Ten runs' worth of kill -9, then the same weight file as the undisturbed run."""
     generator = random.Random(4)
     out, kills = tmp_path / "killed", 0
     while kills < 10:
-        process = _start(phantoms, out, tmp_path / "cache", (out / "config.yaml").is_file())
+        process = _start(phantoms, out, tmp_path / "cache", (out / "config.yaml").is_file(), quick)
         try:
             # Starting takes a few seconds; kills fall before, within and between the stages.
             process.wait(timeout=generator.uniform(2.0, 9.0))
@@ -160,7 +165,7 @@ def test_kills_at_random_moments_change_nothing(finished_run, phantoms, tmp_path
         finally:
             process.stderr.close()
     if not (out / "report.html").is_file() or (out / "state").exists():
-        process = _start(phantoms, out, tmp_path / "cache", (out / "config.yaml").is_file())
+        process = _start(phantoms, out, tmp_path / "cache", (out / "config.yaml").is_file(), quick)
         assert process.wait(timeout=300) == 0, process.stderr.read()
         process.stderr.close()
     undisturbed = (finished_run / "bundle" / "model.safetensors").read_bytes()
@@ -174,9 +179,11 @@ def _clear(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_the_best_weights_and_resume_ends_the_run(finished_run, phantoms, tmp_path):
+def test_ctrl_c_keeps_the_best_weights_and_resume_ends_the_run(
+    finished_run, phantoms, quick, tmp_path
+):
     out = tmp_path / "stopped"
-    process = _start(phantoms, out, tmp_path / "cache", False)
+    process = _start(phantoms, out, tmp_path / "cache", False, quick)
     deadline = time.monotonic() + 120
     while not (out / "state" / "checkpoint.pt").is_file() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -184,7 +191,7 @@ def test_ctrl_c_keeps_the_best_weights_and_resume_ends_the_run(finished_run, pha
     assert process.wait(timeout=60) in {0, 130}
     process.stderr.close()
     if process.returncode == 130:
-        process = _start(phantoms, out, tmp_path / "cache", True)
+        process = _start(phantoms, out, tmp_path / "cache", True, quick)
         assert process.wait(timeout=300) == 0, process.stderr.read()
         process.stderr.close()
     undisturbed = (finished_run / "bundle" / "model.safetensors").read_bytes()
