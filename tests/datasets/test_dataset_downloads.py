@@ -486,9 +486,10 @@ def test_an_interruption_while_unpacking_is_made_good_by_the_next_call(
         raise KeyboardInterrupt
 
     name = {"record": "write_atomically", "extract": "extract_archive"}[moment]
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(download, name, interrupt)
-        fetch_archive(tmp_path / "set.zip", tmp_path / "data")
+        with pytest.raises(KeyboardInterrupt):
+            fetch_archive(tmp_path / "set.zip", tmp_path / "data")
     assert not (tmp_path / "data" / "chest_xray").exists()
     assert len(_list(fetch_archive(tmp_path / "set.zip", tmp_path / "data"))) == 4
 
@@ -501,7 +502,7 @@ fetch_archive(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
-@pytest.mark.parametrize("moment", [1, 500, 2000])
+@pytest.mark.parametrize("moment", [1, 2000])
 def test_a_kill_while_unpacking_leaves_nothing_that_looks_whole(
     tmp_path: Path, moment: int
 ) -> None:

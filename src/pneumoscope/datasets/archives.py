@@ -7,9 +7,11 @@ extraction leaves nothing that looks whole.
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -46,7 +48,11 @@ def unpack_archive(archive: Path, *, progress: Callable[[int, int], None] | None
     """Unpack an archive into the cache, once for each content, and return the folder."""
     folder = find_cache_folder() / "archives" / hash_file(archive)[:16]
     if not folder.is_dir():
-        extract_archive(archive, folder, progress=progress)
+        try:
+            extract_archive(archive, folder, progress=progress)
+        except ArchiveError:
+            if not folder.is_dir():  # else another process was faster
+                raise
     return folder
 
 
@@ -85,11 +91,15 @@ def extract_archive(
         zipfile.BadZipFile,
         tarfile.TarError,
         zlib.error,
+        lzma.LZMAError,
         EOFError,
-        NotImplementedError,
+        RuntimeError,
         ValueError,
+        struct.error,
     ) as error:
         raise ArchiveError(f"{archive} is damaged: {error}.") from error
+    except OSError as error:  # names that are too long, a file where a folder should be, no space
+        raise ArchiveError(f"{archive} cannot be unpacked into {destination}: {error}.") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -117,6 +127,8 @@ class _open_archive:  # noqa: N801  a context manager, used as a function
 
 
 def _list_zip(archive: Path, file: zipfile.ZipFile) -> Iterator[_Member]:
+    largest = max(archive.stat().st_size, 1024) * MAX_RATIO
+    total = 0
     for info in file.infolist():
         if info.is_dir():
             _check_name(archive, info.filename)
@@ -126,7 +138,8 @@ def _list_zip(archive: Path, file: zipfile.ZipFile) -> Iterator[_Member]:
             raise ArchiveError(f"{archive} holds a link or device, {info.filename!r}: refused.")
         if info.flag_bits & 1:
             raise ArchiveError(f"{archive} is encrypted: unpack it yourself and name the folder.")
-        if info.file_size > max(info.compress_size, 1024) * MAX_RATIO:
+        total += info.file_size  # entries that overlap share their compressed bytes
+        if info.file_size > max(info.compress_size, 1024) * MAX_RATIO or total > largest:
             raise ArchiveError(
                 f"{archive} is a bomb: {info.filename!r} grows over {MAX_RATIO} times."
             )
@@ -139,7 +152,8 @@ def _list_tar(archive: Path, file: tarfile.TarFile) -> Iterator[_Member]:
     total = 0
     for info in file:
         if info.isdir():
-            _check_name(archive, info.name)
+            if info.name not in {"", "."}:  # the folder itself, as `tar -c .` has it
+                _check_name(archive, info.name)
             continue
         if not info.isreg():
             raise ArchiveError(f"{archive} holds a link or device, {info.name!r}: refused.")
@@ -153,6 +167,11 @@ def _list_tar(archive: Path, file: tarfile.TarFile) -> Iterator[_Member]:
             return stream
 
         yield _Member(_check_name(archive, info.name), info.size, read)
+    # Where the archive breaks off, the iteration above just ends.
+    assert file.fileobj is not None
+    file.fileobj.seek(file.offset)
+    if file.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+        raise ArchiveError(f"{archive} is truncated: its end is missing.")
 
 
 def _check_name(archive: Path, name: str) -> PurePosixPath:
@@ -183,7 +202,8 @@ def _plan(archive: Path, members: Iterator[_Member], staging: Path) -> list[_Mem
     needed, free = sum(member.size for member in kept), shutil.disk_usage(staging).free
     if needed + _SPARE > free:
         raise ArchiveError(
-            f"{archive} needs {needed / 1e9:.1f} GB in {staging.parent}, {free / 1e9:.1f} GB are free."
+            f"{archive} needs {needed / 1e9:.1f} GB in {staging.parent}, {free / 1e9:.1f} GB are "
+            "free."
         )
     if not kept:
         raise ArchiveError(f"{archive} holds no files.")

@@ -3,51 +3,72 @@
 from __future__ import annotations
 
 import functools
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoscope.datasets.items import NORMAL, PNEUMONIA, SPLITS, Item
+from pneumoscope.datasets.items import SPLITS, Item, map_labels
 from pneumoscope.errors import DataError, ImageError
 from pneumoscope.images import Radiograph, from_array, read
+
+#: What reading a damaged or hostile file raises.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    SyntaxError,
+    RuntimeError,
+    MemoryError,
+    OverflowError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+)
 
 
 def list_rows(path: Path, positive: str | None) -> tuple[tuple[Item, ...], tuple[str, ...]]:
     """Return every row of a MedMNIST file as an item `file.npz#train/17`.
 
-    Labels are 0 (NORMAL) and 1 (PNEUMONIA), as in PneumoniaMNIST; `positive` names another number.
+    Labels are 0 (NORMAL) and 1 (PNEUMONIA), as in PneumoniaMNIST; `positive` names another value.
     """
-    one = positive or "1"
-    items: list[Item] = []
+    found: dict[str, list[str]] = {}
     for split in SPLITS:
         labels = _load_array(str(path), f"{split}_labels", _stamp(path), required=False)
         images = _load_array(str(path), f"{split}_images", _stamp(path), required=False)
         if labels is None or images is None:
             continue
-        if images.ndim not in {3, 4} or len(images) != len(labels):
+        if images.ndim not in {3, 4} or labels.shape[:1] != images.shape[:1]:
             raise DataError(
                 f"{path} has {split}_images of shape {images.shape} and {split}_labels of shape "
                 f"{labels.shape}: one label an image is needed."
             )
-        values = labels.reshape(len(labels), -1)
-        if values.shape[1] != 1 or len(np.unique(values)) > 2:
-            raise DataError(f"{path} has more than two classes in {split}_labels.")
-        for row, value in enumerate(values[:, 0]):
-            label = PNEUMONIA if str(value) == one else NORMAL
-            items.append(Item(f"{path}#{split}/{row}", label, split, None, "none", path.stem))
+        if labels.size != len(images):
+            raise DataError(f"{path} has {split}_labels of shape {labels.shape}: one is needed.")
+        found[split] = [str(value) for value in labels.ravel()]
+    names = sorted({name for values in found.values() for name in values})
+    classes = map_labels(names, positive) if names else {}
+    items = [
+        Item(f"{path}#{split}/{row}", classes[name], split, None, "none", path.stem)
+        for split, values in found.items()
+        for row, name in enumerate(values)
+    ]
     if not items:
         raise DataError(f"{path} has no train_images and train_labels, as MedMNIST files do.")
-    shape = _load_array(str(path), f"{items[0].split}_images", _stamp(path))
-    assert shape is not None
-    return tuple(items), (f"The arrays hold images of {shape.shape[2]}×{shape.shape[1]} pixels.",)
+    images = _load_array(str(path), f"{items[0].split}_images", _stamp(path))
+    assert images is not None
+    return tuple(items), (f"The arrays hold images of {images.shape[2]}×{images.shape[1]} pixels.",)
 
 
 def split_ref(ref: str) -> tuple[str, str | None]:
     """Return the file of a reference, and the row within it where there is one."""
     file, mark, row = ref.rpartition("#")
-    return (file, row) if mark and file.endswith(".npz") else (ref, None)
+    return (file, row) if mark and file.lower().endswith(".npz") else (ref, None)
 
 
 def read_radiograph(ref: str, target_size: int | None = None) -> Radiograph:
@@ -83,10 +104,14 @@ def _load_array(
 ) -> NDArray[np.generic] | None:
     """Load one array of a file; `stamp` makes a changed file another key."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, since np.load does not close what it refuses.
+        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             if name not in file and not required:
                 return None
             array: NDArray[np.generic] = file[name]
-            return array
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a readable .npz without pickles: {error}") from error
+    except _UNREADABLE as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} is not a readable .npz without pickles: {reason}") from error
+    if not isinstance(array, np.ndarray):  # a member that is no array comes as bytes
+        raise DataError(f"{path} is not a readable .npz: {name} is no array.")
+    return array

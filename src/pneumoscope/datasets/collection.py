@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from pneumoscope.datasets.archives import is_archive, unpack_archive
@@ -12,12 +11,12 @@ from pneumoscope.datasets.arrays import list_rows
 from pneumoscope.datasets.items import (
     LABELS,
     MANIFEST_NAME,
-    PHANTOM_MARKER,
     SPLITS,
     Collection,
     CollectionOptions,
     Item,
     Layout,
+    Origins,
     Skipped,
     map_labels,
 )
@@ -51,8 +50,11 @@ def open_collection(
     if path.is_file() and is_archive(path):
         path = unpack_archive(path, progress=progress)
         notes.append(f"The archive was unpacked into {path}.")
-    root, layout = _recognise(path, options.layout)
-    collection = _READERS[layout](root, options)
+    try:
+        root, layout = _recognise(path, options.layout)
+        collection = _READERS[layout](root, options)
+    except OSError as error:
+        raise DataError(f"{error.filename or path} cannot be read: {error.strerror}.") from error
     counts = Counter(item.label for item in collection.items)
     described = ", ".join(f"{counts[label]} {label}" for label in LABELS)
     notes += [f"{root} has the layout {layout.value!r}: {described}.", *collection.notes]
@@ -73,13 +75,12 @@ def open_collection(
 
 # -- recognising --------------------------------------------------------------------------------
 
+_TABLES = {".csv": Layout.MANIFEST, ".parquet": Layout.MANIFEST, ".npz": Layout.NPZ}
+
 
 def _recognise(path: Path, forced: Layout | None) -> tuple[Path, Layout]:
     if path.is_file():
-        suffix = path.suffix.lower()
-        found = {".csv": Layout.MANIFEST, ".parquet": Layout.MANIFEST, ".npz": Layout.NPZ}.get(
-            suffix
-        )
+        found = _TABLES.get(path.suffix.lower())
         if found is None or forced not in {None, found}:
             wanted = (
                 f"in the layout {forced.value!r}"
@@ -88,13 +89,15 @@ def _recognise(path: Path, forced: Layout | None) -> tuple[Path, Layout]:
             )
             raise DataError(f"{path} is not {wanted}.")
         return path.resolve(), found
-    candidates = [path, *sorted(p for p in path.iterdir() if p.is_dir() and _is_visible(p))]
-    for folder in candidates:  # the folder itself, then the one inside that an archive adds
-        layout = _recognise_folder(folder)
-        if layout is not None and forced in {None, layout}:
-            return folder.resolve(), layout
-        if forced in {Layout.KAGGLE, Layout.FOLDERS} and layout in {Layout.REORGANIZED, forced}:
-            return folder.resolve(), forced
+    # The folder itself, then the one inside that an archive adds; one class folder last, since it
+    # may be that one.
+    inside = sorted(p for p in path.iterdir() if p.is_dir() and _is_visible(p))
+    candidates = [path, *(p for p in inside if p.name not in SPLITS)]
+    for least in (2, 1):
+        for folder in candidates:
+            for place, layout in _list_layouts(folder, least):
+                if forced in {None, layout}:
+                    return place.resolve(), layout
     if forced is not None:
         raise DataError(f"{path} does not have the layout {forced.value!r}.")
     raise DataError(
@@ -103,14 +106,34 @@ def _recognise(path: Path, forced: Layout | None) -> tuple[Path, Layout]:
     )
 
 
-def _recognise_folder(folder: Path) -> Layout | None:
+def _list_layouts(folder: Path, least: int) -> Iterator[tuple[Path, Layout]]:
+    """Yield the layouts that a folder can be read in, with where they start, the likeliest first.
+
+    `least` is how many class folders it takes.
+    """
     splits = [name for name in SPLITS if (folder / name).is_dir()]
     if len(splits) == 3 and (folder / MANIFEST_NAME).is_file():
-        return Layout.REORGANIZED
+        yield folder, Layout.REORGANIZED
     if splits and any(_list_classes(folder / name) for name in splits):
-        return Layout.KAGGLE
-    classes = _list_classes(folder)
-    return Layout.FOLDERS if len(classes) >= 1 and folder.name not in SPLITS else None
+        yield folder, Layout.KAGGLE
+    table = _find_table(folder)
+    if table is not None and table.stem == "manifest":
+        yield table, _TABLES[table.suffix.lower()]
+    if len(_list_classes(folder)) >= least:
+        yield folder, Layout.FOLDERS
+    if table is not None and table.stem != "manifest":
+        yield table, _TABLES[table.suffix.lower()]
+
+
+def _find_table(folder: Path) -> Path | None:
+    """Return the folder's manifest, or its one table or array file; None if there are several."""
+    tables = [
+        entry
+        for entry in sorted(folder.iterdir())
+        if entry.suffix.lower() in _TABLES and _is_visible(entry) and entry.is_file()
+    ]
+    manifests = [entry for entry in tables if entry.stem == "manifest"]
+    return manifests[0] if manifests else tables[0] if len(tables) == 1 else None
 
 
 def _list_classes(folder: Path) -> list[Path]:
@@ -122,7 +145,7 @@ def _list_classes(folder: Path) -> list[Path]:
         if entry.is_dir()
         and _is_visible(entry)
         and entry.name not in skipped
-        and next(_walk_images(entry), None) is not None
+        and any(is_image_name(file.name) for file in _walk(entry))
     ]
 
 
@@ -130,15 +153,19 @@ def _is_visible(path: Path) -> bool:
     return not path.name.startswith(".") and path.name != "__MACOSX"
 
 
-def _walk_images(folder: Path) -> Iterator[Path]:
-    """Yield image files below a folder in a stable order, without hidden ones."""
+def _walk(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Yield the files below a folder in a stable order, without hidden ones.
+
+    Links to folders are followed, but not in a circle.
+    """
+    above |= {folder.resolve()}
     for entry in sorted(folder.iterdir()):
         if not _is_visible(entry):
             continue
-        if entry.is_dir():
-            yield from _walk_images(entry)
-        elif is_image_name(entry.name):
+        if not entry.is_dir():
             yield entry
+        elif not entry.is_symlink() or entry.resolve() not in above:
+            yield from _walk(entry, above)
 
 
 # -- reading ------------------------------------------------------------------------------------
@@ -156,27 +183,21 @@ def _read_kaggle(root: Path, options: CollectionOptions) -> Collection:
 def _collect(
     root: Path,
     layout: Layout,
-    parts: dict[str | None, Path] | dict[str, Path],
+    parts: Mapping[str, Path] | Mapping[None, Path],
     options: CollectionOptions,
 ) -> Collection:
-    source = "phantom" if (root / PHANTOM_MARKER).is_file() else _name_source(root, layout)
+    usual, origins = _name_source(root, layout), Origins()
     items: list[Item] = []
     skipped: list[Skipped] = []
     classes = {folder.name for part in parts.values() for folder in _list_classes(part)}
     labels = map_labels(sorted(classes), options.positive)
     for split, part in parts.items():
         for folder in _list_classes(part):
-            for path in sorted(folder.rglob("*")):
-                inner = path.relative_to(folder)
-                if (
-                    path.is_dir()
-                    or any(p.startswith(".") for p in inner.parts)
-                    or "__MACOSX" in inner.parts
-                ):
-                    continue
-                if not is_image_name(inner):
+            for path in _walk(folder):
+                if not is_image_name(path.name):
                     skipped.append(Skipped(str(path), "not an image by its name"))
                     continue
+                source = "phantom" if origins.is_phantom(path) else usual
                 items.append(_make_item(path, labels[folder.name], split, source))
     return Collection(root, layout, tuple(items), (), tuple(skipped))
 
@@ -198,21 +219,11 @@ def _name_source(root: Path, layout: Layout) -> str:
 
 
 def _read_reorganized(root: Path, options: CollectionOptions) -> Collection:
-    return Collection(
-        root, Layout.REORGANIZED, *_split_rows(read_table(root / MANIFEST_NAME, options))
-    )
+    return Collection(root, Layout.REORGANIZED, *read_table(root / MANIFEST_NAME, options))
 
 
 def _read_manifest(root: Path, options: CollectionOptions) -> Collection:
-    return Collection(root, Layout.MANIFEST, *_split_rows(read_table(root, options)))
-
-
-def _split_rows(
-    rows: tuple[tuple[Item, ...], tuple[Skipped, ...]],
-) -> tuple[tuple[Item, ...], tuple[str, ...], tuple[Skipped, ...]]:
-    items, skipped = rows
-    notes = (f"{len(skipped)} rows name files that do not exist.",) if skipped else ()
-    return items, notes, skipped
+    return Collection(root, Layout.MANIFEST, *read_table(root, options))
 
 
 def _read_npz(root: Path, options: CollectionOptions) -> Collection:
@@ -227,13 +238,3 @@ _READERS = {
     Layout.MANIFEST: _read_manifest,
     Layout.NPZ: _read_npz,
 }
-
-
-def read_marker(root: Path) -> dict[str, object] | None:
-    """Return what a folder of phantoms says about itself; None for any other folder."""
-    marker = root / PHANTOM_MARKER
-    try:
-        tree = json.loads(marker.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return tree if isinstance(tree, dict) else None

@@ -10,6 +10,7 @@ import io
 import json
 import shutil
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +25,11 @@ OWNER, NAME = "paultimothymooney", "chest-xray-pneumonia"
 _ROOM = 4 * 2**30
 _ATTEMPTS = 6
 _TIMEOUT = 60
+#: What a break loses at most, bytes.
+_PIECE = 1 << 16
 _OTHER_WAYS = (
-    "pass an archive that you downloaded in a browser with --archive FILE.zip, use a folder of your "
-    "own, or draw synthetic images with `pneumoscope data phantom`"
+    "pass an archive that you downloaded in a browser with --archive FILE.zip, use a folder of "
+    "your own, or draw synthetic images with `pneumoscope data phantom`"
 )
 
 Progress = Callable[[int, int], None]
@@ -51,12 +54,19 @@ def fetch_kaggle(out: Path, *, progress: Progress | None = None) -> Path:
         The disk has no room.
     """
     require_extra("fetch", "kaggle", "requests", purpose="Fetching from Kaggle")
-    target = out / "chest_xray"
-    if _is_whole(target):
-        return _find_tree(target)
+    target, archive = out / "chest_xray", out / f"{NAME}.zip"
+    if target.is_dir():
+        if _read_record(out / "chest_xray.json"):
+            return _find_tree(target)
+        raise DataError(_describe_foreign(target))
     _check_room(out)
-    archive = out / f"{NAME}.zip"
     download_file(_ask_kaggle, archive, progress=progress)
+    if not zipfile.is_zipfile(archive):
+        archive.unlink()
+        raise DownloadError(
+            f"What came instead of {archive.name} is no archive: check whether a proxy or a "
+            f"sign-in page stands between you and Kaggle, or {_OTHER_WAYS}."
+        )
     return fetch_archive(archive, out, progress=progress)
 
 
@@ -77,17 +87,21 @@ def fetch_archive(archive: Path, out: Path, *, progress: Progress | None = None)
     if target.exists():
         if _read_record(record).get("sha256") == sha256:
             return _find_tree(target)
-        raise DataError(f"{target} exists already: choose another --out, or remove it.")
-    count = extract_archive(archive, target, progress=progress)
+        raise DataError(_describe_foreign(target))
     facts = {
         "archive": archive.name,
         "sha256": sha256,
         "bytes": archive.stat().st_size,
-        "files": count,
         "source": f"https://www.kaggle.com/datasets/{OWNER}/{NAME}",
         "licence": "CC BY 4.0; Kermany, Zhang, Goldbaum, doi:10.17632/rscbjbr9sj.2",
     }
+    # The record comes first: whenever the folder is there, what it was made from is known.
     write_atomically(record, json.dumps(facts, indent=2) + "\n")
+    try:
+        extract_archive(archive, target, progress=progress)
+    except BaseException:
+        record.unlink(missing_ok=True)
+        raise
     return _find_tree(target)
 
 
@@ -124,7 +138,7 @@ def download_file(
                 mark.unlink(missing_ok=True)
                 return
         except requests.HTTPError as error:
-            status = error.response.status_code
+            status = error.response.status_code if error.response is not None else None
             if status not in {408, 425, 429, 500, 502, 503, 504}:
                 raise DownloadError(
                     f"{path.name} was refused (HTTP {status}): check your token, or {_OTHER_WAYS}."
@@ -136,8 +150,8 @@ def download_file(
             last = error
     have = part.stat().st_size if part.is_file() else 0
     raise DownloadError(
-        f"{path.name} could not be downloaded ({last or 'broke off'}), {have} bytes are kept: run it "
-        f"again to go on, or {_OTHER_WAYS}."
+        f"{path.name} could not be downloaded ({last or 'broke off'}), {have} bytes are kept: run "
+        f"it again to go on, or {_OTHER_WAYS}."
     ) from last
 
 
@@ -147,7 +161,7 @@ def _download_on(address: Address, part: Path, mark: Path, progress: Progress | 
 
     have = part.stat().st_size if part.is_file() else 0
     identity = _read_record(mark)
-    headers = dict(address.headers)
+    headers = {**address.headers, "Accept-Encoding": "identity"}
     if have and identity.get("validator"):
         headers |= {"Range": f"bytes={have}-", "If-Range": str(identity["validator"])}
     else:
@@ -157,19 +171,28 @@ def _download_on(address: Address, part: Path, mark: Path, progress: Progress | 
             part.unlink(missing_ok=True)
             return False
         answer.raise_for_status()
+        validator = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
         if answer.status_code != 206:
             have = 0  # the server sends all of it: another file, or it knows no ranges
+        elif not _fits(answer.headers, have, validator, identity.get("validator")):
+            part.unlink(missing_ok=True)  # a part of another file, from a careless server
+            return False
         length = int(answer.headers.get("Content-Length") or 0)
         total = have + length if length else 0
-        validator = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
         write_atomically(mark, json.dumps({"validator": validator, "total": total}))
         with part.open("ab" if have else "wb") as sink:
-            for piece in answer.iter_content(1 << 20):
+            for piece in answer.iter_content(_PIECE):
                 sink.write(piece)
                 have += len(piece)
                 if progress:
                     progress(have, total)
     return not total or have == total
+
+
+def _fits(headers: Mapping[str, str], have: int, validator: str | None, known: object) -> bool:
+    """Whether a partial answer goes on where the file stopped, and is of the same file."""
+    start = headers.get("Content-Range", f"bytes {have}-").removeprefix("bytes ").split("-")[0]
+    return start == str(have) and validator in {None, known}
 
 
 def _ask_kaggle() -> Address:
@@ -221,9 +244,11 @@ def _find_tree(folder: Path) -> Path:
     return folder
 
 
-def _is_whole(target: Path) -> bool:
-    # Extraction moves the folder into place when all is in it.
-    return target.is_dir()
+def _describe_foreign(target: Path) -> str:
+    return (
+        f"{target} exists already and was not made from this archive: use it as it is, choose "
+        "another --out, or remove it."
+    )
 
 
 def _check_room(out: Path) -> None:

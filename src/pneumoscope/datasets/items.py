@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from pneumoscope.errors import DataError
 
@@ -73,6 +73,21 @@ class Collection:
     skipped: tuple[Skipped, ...] = field(default=())
 
 
+class Origins:
+    """Tells which images are phantoms: those in or below a folder that carries their marker."""
+
+    def __init__(self) -> None:
+        self._known: dict[PurePath, bool] = {}
+
+    def is_phantom(self, file: str | Path) -> bool:
+        """Whether a marker lies beside the image's class folder, or beside its split."""
+        folder = Path(file).parent
+        if folder not in self._known:
+            around = (folder, *folder.parents[:2])
+            self._known[folder] = any((place / PHANTOM_MARKER).is_file() for place in around)
+        return self._known[folder]
+
+
 def map_labels(names: list[str], positive: str | None) -> dict[str, str]:
     """Return class name → NORMAL or PNEUMONIA.
 
@@ -85,7 +100,7 @@ def map_labels(names: list[str], positive: str | None) -> dict[str, str]:
         chosen = [name for name in names if name.lower() == positive.lower()]
         if not chosen:
             raise DataError(f"There is no class {positive!r}: found {', '.join(names)}.")
-        if len(names) > 2:
+        if len({name.lower() for name in names}) > 2:
             raise DataError(f"Two classes are needed, found {len(names)}: {', '.join(names)}.")
         return {name: PNEUMONIA if name in chosen else NORMAL for name in names}
     known = {"normal": NORMAL, "0": NORMAL, "0.0": NORMAL, "false": NORMAL, "healthy": NORMAL}

@@ -74,7 +74,8 @@ def build_manifest(
                 progress(done, len(collection.items))
     if not rows:
         raise DataError(
-            f"None of the {len(collection.items)} images is readable; the first: {excluded[0].reason}"
+            f"None of the {len(collection.items)} images is readable; the first: "
+            f"{excluded[0].reason}"
         )
     items = [item for item, _ in rows]
     pairs = find_near_duplicates([reading.fingerprint for _, reading in rows])
@@ -87,7 +88,7 @@ def build_manifest(
             "subtype": [item.subtype for item in items],
             "patient": [item.patient for item in items],
             "block": _name_blocks([item.ref for item in items]),
-            "group": _name_groups(items, pairs),
+            "group": _name_groups(items, [reading.sha256 for _, reading in rows], pairs),
             "width": [reading.width for _, reading in rows],
             "height": [reading.height for _, reading in rows],
             "split": [item.split for item in items],
@@ -122,7 +123,7 @@ def read_manifest(file: Path) -> pl.DataFrame:
         The file is missing, damaged, or lacks columns.
     """
     try:
-        frame = pl.read_parquet(file)
+        frame = pl.read_parquet(file, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{file} is not a readable manifest.") from error
     missing = [name for name in MANIFEST_SCHEMA if name not in frame.columns]
@@ -164,14 +165,16 @@ def _name_blocks(refs: list[str]) -> list[str | None]:
 
 def _cut_evenly(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the range 0..9 of each image: contiguous numbers, counts as equal as they can be."""
-    values, inverse, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(numbers, return_inverse=True, return_counts=True)
     middle = np.cumsum(counts) - counts / 2
     ranges = np.minimum(middle * BLOCKS_PER_SERIES / counts.sum(), BLOCKS_PER_SERIES - 1)
     cut: NDArray[np.int64] = ranges.astype(np.int64)[inverse]
     return cut
 
 
-def _name_groups(items: list[Item], pairs: Iterable[tuple[int, int]]) -> list[str]:
+def _name_groups(
+    items: list[Item], hashes: list[str], pairs: Iterable[tuple[int, int]]
+) -> list[str]:
     """Return a group for each image: connected through a patient or a near-duplicate pair."""
     parent = list(range(len(items)))
 
@@ -187,10 +190,11 @@ def _name_groups(items: list[Item], pairs: Iterable[tuple[int, int]]) -> list[st
             parent[find(row)] = find(first.setdefault(item.patient, row))
     for one, other in pairs:
         parent[find(one)] = find(other)
-    # Named by content, not by row, so that the order of the images does not matter.
+    # Named by patient or content, not by row or file name: the order of the images does not matter,
+    # and `0001.png` in two folders is not one image.
     names: dict[int, str] = {}
     for row, item in enumerate(items):
-        name = item.patient or Path(item.ref).name
+        name = item.patient or hashes[row]
         root = find(row)
         names[root] = min(names.get(root, name), name)
     return [names[find(row)] for row in range(len(items))]

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-_PNEUMONIA = re.compile(r"person(\d{1,9})_(bacteria|virus)_\d+", re.IGNORECASE | re.ASCII)
+_PNEUMONIA = re.compile(r"person(\d{1,9})_(bacteria|virus)_\d+(?:_\d+)?", re.IGNORECASE | re.ASCII)
 _NORMAL = re.compile(r"(NORMAL2-IM|IM)-(\d{1,9})-\d+(?:-\d+)?", re.IGNORECASE | re.ASCII)
 
 

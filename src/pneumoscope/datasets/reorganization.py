@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 from PIL import Image
 
-from pneumoscope._files import write_atomically
+from pneumoscope._files import hash_bytes, write_atomically
 from pneumoscope.datasets.arrays import read_radiograph, split_ref
 from pneumoscope.datasets.collection import open_collection
 from pneumoscope.datasets.items import (
@@ -36,6 +36,7 @@ from pneumoscope.datasets.splits import (
     check_splits,
     count_images,
     describe_leak,
+    name_images,
     take_part,
 )
 from pneumoscope.errors import DataError
@@ -89,9 +90,10 @@ def reorganize(
     Raises
     ------
     DataError
-        The destination holds something else or lies within the source, or the data make no split.
+        The destination holds something else, lies within the source or has no room, or the data
+        make no split.
     """
-    destination = Path(destination).absolute()
+    destination = Path(destination).resolve()
     _check_places(Path(source), destination)
     collection = open_collection(source, options)
     manifest = build_manifest(collection, progress=progress)
@@ -116,7 +118,7 @@ def reorganize(
 
 
 def _check_places(source: Path, destination: Path) -> None:
-    inside = source.is_dir() and destination.is_relative_to(source.absolute())
+    inside = source.is_dir() and destination.is_relative_to(source.resolve())
     if inside:
         raise DataError(
             f"{destination} lies within {source}, which would then hold every image twice: "
@@ -127,15 +129,15 @@ def _check_places(source: Path, destination: Path) -> None:
 
 
 def _name_targets(frame: pl.DataFrame) -> pl.Series:
-    """Return where each image goes: split/label/name; equal names get the hash's start added."""
+    """Return where each image goes: split/label/name; equal names get a mark of the content."""
     names = [_name_file(ref) for ref in frame["path"]]
     keys = list(zip(frame["split"], frame["label"], names, strict=True))
     taken = Counter((split, label, name.casefold()) for split, label, name in keys)
     targets = []
-    for (split, label, name), sha256, ref in zip(keys, frame["sha256"], frame["path"], strict=True):
+    for (split, label, name), content in zip(keys, name_images(frame), strict=True):
         if taken[split, label, name.casefold()] > 1:
-            mark = f"{sha256[:8]}{_shorten(ref)}"
-            name = f"{Path(name).stem}-{mark}{Path(name).suffix}"
+            sha256, _, rank = content.partition("-")  # the rank tells equal files apart
+            name = f"{Path(name).stem}-{sha256[:12]}-{rank}{Path(name).suffix}"
         targets.append(f"{split}/{label}/{name}")
     return pl.Series(targets, dtype=pl.String)
 
@@ -145,24 +147,17 @@ def _name_file(ref: str) -> str:
     return f"{Path(file).stem}-{row.replace('/', '-')}.png" if row else Path(file).name
 
 
-def _shorten(ref: str) -> str:
-    """Return a few digits that tell two equal files in different folders apart."""
-    import hashlib
-
-    return hashlib.sha256(ref.encode()).hexdigest()[:4]
-
-
 def _describe(
     frame: pl.DataFrame, ratios: Ratios, grouping: Grouping, seed: int, link: LinkMode
 ) -> dict[str, Any]:
-    content = frame.select("target", "sha256").hash_rows(seed=0).sum()
+    content = hash_bytes("\n".join([*frame["target"], *frame["sha256"]]).encode())
     return {
         "ratios": list(ratios),
         "grouping": grouping.value,
         "seed": seed,
         "link": link.value,
         "images": frame.height,
-        "content": str(content),
+        "content": content,
     }
 
 
@@ -218,6 +213,8 @@ def _build(
         if destination.exists():
             destination.rmdir()  # it is empty
         staging.rename(destination)
+    except OSError as error:
+        raise DataError(f"{destination} cannot be made: {error.strerror or error}.") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +11,6 @@ import numpy as np
 import polars as pl
 
 from pneumoscope.datasets.items import LABELS, SPLITS, Layout
-from pneumoscope.datasets.manifest import BLOCKS_PER_SERIES
 from pneumoscope.errors import DataError
 
 Ratios = tuple[float, float, float]
@@ -57,10 +57,18 @@ def assign_splits(
     if grouping is Grouping.BLOCK:
         chosen = _assign_blocks(frame, shares, seed)
     else:
-        # The content names an image, wherever it lies and whatever the order of the rows.
-        key = frame["group"] if grouping is Grouping.PATIENT else frame["sha256"] + frame["path"]
+        key = frame["group"] if grouping is Grouping.PATIENT else name_images(frame)
         chosen = _assign_groups(key.to_list(), frame["label"].to_list(), shares, seed)
     return frame.with_columns(pl.Series("split", chosen, dtype=pl.String))
+
+
+def name_images(frame: pl.DataFrame) -> pl.Series:
+    """Return a name for each image: its content, and its rank among equal ones by their paths.
+
+    Neither the folder that holds all of them nor the order of the rows matters.
+    """
+    rank = pl.col("path").rank("ordinal").over("sha256")
+    return frame.select(pl.format("{}-{}", "sha256", rank)).to_series()
 
 
 def take_part(frame: pl.DataFrame, n: int, seed: int) -> pl.DataFrame:
@@ -143,7 +151,7 @@ def describe_leak(frame: pl.DataFrame) -> str:
 
 
 def _check_ratios(ratios: Ratios) -> dict[str, float]:
-    if len(ratios) != 3 or min(ratios) < 0 or ratios[0] <= 0 or sum(ratios) <= 0:
+    if len(ratios) != 3 or ratios[0] <= 0 or not all(0 <= r < math.inf for r in ratios):
         raise DataError(f"Ratios are three shares such as 80/10/10, found {ratios}.")
     total = sum(ratios)
     return {split: ratio / total for split, ratio in zip(SPLITS, ratios, strict=True)}
@@ -185,17 +193,19 @@ def _assign_blocks(frame: pl.DataFrame, shares: dict[str, float], seed: int) -> 
         )
     split_of: dict[str | None, str] = {None: "train"}
     generator = np.random.default_rng(seed)
-    for series in sorted({name.split("/")[0] for name in frame["block"].drop_nulls()}):
-        order = generator.permutation(BLOCKS_PER_SERIES)
-        held = {s: round(shares[s] * BLOCKS_PER_SERIES) for s in ("test", "val")}
+    blocks = sorted(frame["block"].drop_nulls().unique())
+    for series in sorted({name.rpartition("/")[0] for name in blocks}):
+        # A short series leaves some of its ranges empty: those that are there are dealt out.
+        there = [name for name in blocks if name.rpartition("/")[0] == series]
+        held = {s: round(shares[s] * len(there)) for s in ("test", "val")}
         held = {s: max(n, 1) if shares[s] else 0 for s, n in held.items()}
-        for rank, block in enumerate(order):
+        for rank, place in enumerate(generator.permutation(len(there))):
             split = "train"
             if rank < held["test"]:
                 split = "test"
             elif rank < held["test"] + held["val"]:
                 split = "val"
-            split_of[f"{series}/{block:02d}"] = split
+            split_of[there[place]] = split
     chosen = frame.select(
         "group",
         pl.col("block").map_elements(split_of.get, return_dtype=pl.String, skip_nulls=False),
@@ -239,8 +249,8 @@ def _check_overlap(frame: pl.DataFrame) -> None:
     torn = _find_straddling(frame, "patient")
     if torn:
         raise DataError(
-            f"{len(torn)} patients are in more than one of the splits that the data brings, such as "
-            f"{torn[0]}: split anew with `pneumoscope data reorganize`."
+            f"{len(torn)} patients are in more than one of the splits that the data brings, such "
+            f"as {torn[0]}: split anew with `pneumoscope data reorganize`."
         )
 
 

@@ -7,7 +7,14 @@ from pathlib import Path
 import polars as pl
 
 from pneumoscope.datasets.arrays import split_ref
-from pneumoscope.datasets.items import SPLITS, CollectionOptions, Item, Skipped, map_labels
+from pneumoscope.datasets.items import (
+    SPLITS,
+    CollectionOptions,
+    Item,
+    Origins,
+    Skipped,
+    map_labels,
+)
 from pneumoscope.datasets.naming import parse_name
 from pneumoscope.errors import DataError
 
@@ -16,47 +23,74 @@ _SPLIT_NAMES = {"validation": "val", "valid": "val", "dev": "val", "training": "
 
 def read_table(
     path: Path, options: CollectionOptions
-) -> tuple[tuple[Item, ...], tuple[Skipped, ...]]:
-    """Return the rows of a manifest as items, and those whose file is missing.
+) -> tuple[tuple[Item, ...], tuple[str, ...], tuple[Skipped, ...]]:
+    """Return the rows of a manifest as items, what should be said, and the rows left out.
 
-    Relative paths start from the manifest's folder.
+    Relative paths start from the manifest's folder. A row that repeats another is passed over.
+
+    Raises
+    ------
+    DataError
+        A column is missing, or an image has two labels.
     """
     frame = _load(path)
     path_column = _find_column(frame, path, None, ("path", "file", "filename", "image"), "path")
     label_column = _find_column(frame, path, options.label_column, (), "label")
     patient_column = _find_optional(frame, path, options.patient_column, "patient")
     split_column = _find_optional(frame, path, options.split_column, "split")
-    names = sorted({str(v) for v in frame[label_column].drop_nulls().unique()})
+    names = sorted({text for value in frame[label_column].unique() if (text := _strip(value))})
     labels = map_labels(names, options.positive)
-    items, skipped = [], []
+    origins = Origins()
+    items: dict[str, Item] = {}
+    skipped: list[Skipped] = []
+    repeated = 0
     for row in frame.iter_rows(named=True):
-        ref = _resolve(str(row[path_column]), path.parent)
-        if row[label_column] is None:
-            skipped.append(Skipped(ref, "no label"))
+        file, name = _strip(row[path_column]), _strip(row[label_column])
+        if file is None:
+            skipped.append(Skipped(str(path), f"{path} has a row without a path."))
+            continue
+        ref = _resolve(file, path.parent)
+        if name is None:
+            skipped.append(Skipped(ref, f"{ref} has no label."))
             continue
         if not Path(split_ref(ref)[0]).is_file():
-            skipped.append(Skipped(ref, "the file does not exist"))
+            skipped.append(Skipped(ref, f"{ref} does not exist."))
             continue
         parts = parse_name(Path(ref).name)
-        patient = row[patient_column] if patient_column else (parts.patient if parts else None)
-        items.append(
-            Item(
-                ref=ref,
-                label=labels[str(row[label_column])],
-                split=_parse_split(row[split_column], path) if split_column else None,
-                patient=None if patient is None else str(patient),
-                subtype=row.get("subtype") or (parts.subtype if parts else "none"),
-                source=row.get("source") or path.stem,
-            )
+        source = "phantom" if origins.is_phantom(split_ref(ref)[0]) else path.stem
+        item = Item(
+            ref=ref,
+            label=labels[name],
+            split=_parse_split(row[split_column], path) if split_column else None,
+            patient=_strip(row[patient_column])
+            if patient_column
+            else (parts.patient if parts else None),
+            subtype=_strip(row.get("subtype")) or (parts.subtype if parts else "none"),
+            source=_strip(row.get("source")) or source,
         )
-    return tuple(items), tuple(skipped)
+        if ref in items:
+            repeated += 1
+            if (item.label, item.split) != (items[ref].label, items[ref].split):
+                raise DataError(f"{path} has {ref} twice, with different labels or splits.")
+        items[ref] = item
+    notes = []
+    if skipped:
+        notes.append(f"{len(skipped)} rows were left out, the first: {skipped[0].reason}")
+    if repeated:
+        notes.append(f"{repeated} rows repeat others and were passed over.")
+    return tuple(items.values()), tuple(notes), tuple(skipped)
+
+
+def _strip(value: object) -> str | None:
+    """Return a cell as text; None where it is empty or blank."""
+    return None if value is None else str(value).strip() or None
 
 
 def _load(path: Path) -> pl.DataFrame:
     try:
         if path.suffix.lower() == ".parquet":
-            return pl.read_parquet(path)
-        return pl.read_csv(path, infer_schema=False)
+            return pl.read_parquet(path, glob=False)
+        return pl.read_csv(path, infer_schema=False, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(
             f"{path} cannot be read as a table: {' '.join(str(error).split())[:200]}"

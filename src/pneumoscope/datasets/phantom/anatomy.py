@@ -63,7 +63,7 @@ def draw_body(rng: np.random.Generator) -> Body:
 
 
 def build_tissue(body: Body, rng: np.random.Generator, size: int) -> Tissue:
-    """Project a patient in a new pose: rotation, scale, shift and breath vary from image to image."""
+    """Project a patient in a new pose: rotation, scale, shift and breath vary by image."""
     x, y = _draw_pose(rng, size)
     breath = rng.uniform(-0.06, 0.06)
     lungs, domes = _build_lungs(x, y, body, breath, rng)
@@ -166,7 +166,8 @@ def _build_spine(x: Field, y: Field) -> Field:
     bodies = 0.75 + 0.25 * np.tanh(3 * np.sin(2 * np.pi * y / 0.155))
     column = _ridge(x, 0.085, 0.02) * bodies
     pedicles = _ridge(np.abs(x) - 0.055, 0.015, 0.01) * (np.sin(2 * np.pi * y / 0.155) > 0.4)
-    return 0.95 * column + 0.5 * gaussian_filter(pedicles, 0.8)
+    bone: Field = 0.95 * column + 0.5 * gaussian_filter(pedicles, 0.8)
+    return bone
 
 
 def _build_ribs(x: Field, y: Field, body: Body) -> Field:
@@ -235,7 +236,8 @@ def draw_vessels(body: Body, x: Field, y: Field, size: int) -> Field:
     # The trees are drawn upright; the pose is applied by looking them up where the body is.
     columns = np.clip(((x + 1) / 2 * size).astype(int), 0, size - 1)
     rows = np.clip(((y + 1) / 2 * size).astype(int), 0, size - 1)
-    return gaussian_filter(drawn[rows, columns], 0.7)
+    blurred: Field = gaussian_filter(drawn[rows, columns], 0.7)
+    return blurred
 
 
 def _step(value: Field | float, edge: Field | float, softness: float) -> Field:

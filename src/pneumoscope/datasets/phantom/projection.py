@@ -63,7 +63,8 @@ def _expose(soft: Field, bone: Field, rng: np.random.Generator) -> Field:
     # Soft tissue is never smooth: fine anatomical noise that every patient has.
     grain = gaussian_filter(rng.standard_normal(soft.shape), rng.uniform(0.8, 1.6))
     counted = counted * np.exp(rng.uniform(0.01, 0.05) * grain)
-    return gaussian_filter(counted, rng.uniform(0.45, 0.9))
+    blurred: Field = gaussian_filter(counted, rng.uniform(0.45, 0.9))
+    return blurred
 
 
 def _display(signal: Field, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -83,4 +84,5 @@ def _display(signal: Field, rng: np.random.Generator) -> NDArray[np.uint8]:
         row = rng.integers(size // 16, size // 6)
         shown[row : row + size // 16, column : column + size // 28] = 0.97
         shown[row + 3 : row + size // 32, column + 2 : column + size // 28 - 2] = 0.3
-    return np.rint(shown * 255).astype(np.uint8)
+    grey: NDArray[np.uint8] = np.rint(shown * 255).astype(np.uint8)
+    return grey
