@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from importlib import import_module
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from pneumoscope import __version__
 from pneumoscope.errors import PneumoscopeError
@@ -55,16 +58,25 @@ def root(
 
 def main() -> None:
     """Run the command line; the entry point that the package installs."""
-    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file name may hold bytes that are no text; it is printed all the same.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except PneumoscopeError as error:
-        errors.print(f"[bold red]error:[/] {_escape(str(error))}")
+        _print_error(str(error))
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is None:  # what is left in the buffer would fail again at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        what = error.filename or "The output"
+        _print_error(f"{what} cannot be read or written: {error.strerror or error}.")
+        sys.exit(2)
     except KeyboardInterrupt:
-        errors.print("interrupted")
+        Console(stderr=True).print("interrupted")
         sys.exit(130)
 
 
-def _escape(text: str) -> str:
-    return text.replace("[", "\\[")
+def _print_error(message: str) -> None:
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(Text.assemble(("error:", "bold red"), " ", message))

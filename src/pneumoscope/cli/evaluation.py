@@ -76,8 +76,9 @@ def evaluate(
         f"{found['fp']} false alarms on {found['support_normal']} normal images."
     )
     for key, name in (("auc", "AUC"), ("recall", "sensitivity"), ("specificity", "specificity")):
-        low, high = found["intervals"].get(key, (None, None))
-        typer.echo(f"{name:12} {found[key]:.3f}  (95 % interval {low:.3f}–{high:.3f})")
+        interval = found["intervals"].get(key)  # none of an AUC from too few images
+        said = f"  (95 % interval {interval[0]:.3f}–{interval[1]:.3f})" if interval else ""
+        typer.echo(f"{name:12} {found[key]:.3f}{said}")
     typer.echo(f"Report: {result.out / 'report.html'}")
     typer.echo("Research use, not a diagnosis.")
     if result.excluded:

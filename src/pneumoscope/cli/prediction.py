@@ -16,7 +16,6 @@ import typer
 from pneumoscope.cli._options import BundleOption, EngineOption, PrecisionOption, QuietOption
 
 if TYPE_CHECKING:
-    from pneumoscope.images import Radiograph
     from pneumoscope.runtime import Finding
 
 
@@ -66,27 +65,25 @@ def predict(
         bundle, engine=engine, precision=precision, operating_point=operating_point
     )
     sources = list(_find_images(paths))
-    seen: list[Radiograph] = []
-    printer = _PRINTERS[output]()
     failed: list[Finding] = []
     done = 0
     show_bar = not quiet and len(sources) > 20
     with show_progress("Predicting", quiet=not show_bar) as progress:
         try:
-            for finding in predictor.predict_many(sources, on_read=seen.append):
+            printer = _PRINTERS[output]()
+            for source, finding in zip(sources, predictor.predict_many(sources), strict=True):
                 done += 1
                 if finding.status is runtime.Status.ERROR:
                     failed.append(finding)
                 elif heatmaps is not None:
-                    runtime.save_heatmap(heatmaps, finding, seen[-1])
-                seen.clear()
+                    runtime.save_heatmap(heatmaps, finding, source)
                 printer.print(finding)
                 progress(done, len(sources))
+            printer.close()
         except BrokenPipeError:
             # The reader went away, as `head` does; there is nobody left to tell.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
-    printer.close()
     if not quiet:
         _summarise(done, failed, heatmaps)
     if failed:
@@ -135,7 +132,8 @@ class _Printer(Protocol):
 
 class _JsonLines:
     def print(self, finding: Finding) -> None:
-        print(json.dumps(finding.to_record(), ensure_ascii=False), flush=True)  # noqa: T201
+        # Escapes are JSON whatever the encoding of the output, and whatever bytes name a file.
+        print(json.dumps(finding.to_record()), flush=True)  # noqa: T201
 
     def close(self) -> None:
         pass
@@ -161,31 +159,29 @@ class _Table:
     """Rows as they are made, so that a long list can be watched."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-
-        self._console = Console(highlight=False, soft_wrap=True)
         self._warnings: set[str] = set()
 
     def print(self, finding: Finding) -> None:
-        from rich.markup import escape
-
         decision = finding.decision.value if finding.decision else finding.status.value.upper()
-        colour = {"PNEUMONIA": "bold red", "REFER": "yellow", "ERROR": "magenta"}.get(
-            decision, "green"
-        )
-        if finding.probability is None:
-            rest = escape(finding.message)
-        else:
-            rest = f"{finding.probability:.3f}  {escape(finding.path)}"
-        self._console.print(f"[{colour}]{decision:<9}[/]  {rest}")
+        rest = finding.message
+        if finding.probability is not None:
+            rest = f"{finding.probability:.3f}  {finding.path}"
+        said = typer.style(f"{decision:<9}", fg=_COLOURS.get(decision, "green"), bold=True)
+        typer.echo(f"{said}  {_make_printable(rest)}")
         self._warnings |= {str(code) for code in finding.warnings}
 
     def close(self) -> None:
         for code in sorted(self._warnings):
-            self._console.print(f"[yellow]warning[/]    {_WARNINGS.get(code, code)}")
-        self._console.print("Research use, not a diagnosis.")
+            typer.echo(f"{typer.style('warning', fg='yellow')}    {_WARNINGS.get(code, code)}")
+        typer.echo("Research use, not a diagnosis.")
 
 
+def _make_printable(text: str) -> str:
+    """Return text as it is, but without orders to the terminal: anyone may name a file."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+_COLOURS = {"PNEUMONIA": "red", "REFER": "yellow", "ERROR": "magenta"}
 _WARNINGS = {
     "phantom_model": "the model was trained on synthetic phantoms: for demonstrations only",
     "contaminated_model": "the model started from weights that may have seen its test images",

@@ -87,8 +87,8 @@ def compute_metrics(
     threshold
         Probability from which PNEUMONIA is called.
     groups
-        Patient of each image, None where unknown. Intervals then come from a bootstrap over
-        patients, since images of one patient are not independent.
+        Patient of each image, None where unknown. Where any is known, intervals come from a
+        bootstrap over patients, since images of one patient are not independent.
     """
     called = probabilities >= threshold
     positive = labels == 1
@@ -180,6 +180,7 @@ def _find_intervals(
     seed: int,
 ) -> dict[str, Interval]:
     """Return patient-bootstrap intervals where patients are known, else Wilson's and DeLong's."""
+    patients_known = groups is not None and any(group is not None for group in groups)
     called, positive = probabilities >= threshold, labels == 1
     tp, fp = int((called & positive).sum()), int((called & ~positive).sum())
     fn, tn = int((~called & positive).sum()), int((~called & ~positive).sum())
@@ -201,7 +202,7 @@ def _find_intervals(
         previous = found.get(name)
         if previous is None:
             found[name] = Interval(float(low), float(high))
-        elif groups is not None:
+        elif patients_known:
             # A bootstrap collapses where no error was seen; the wider of the two is honest.
             found[name] = Interval(min(previous.low, float(low)), max(previous.high, float(high)))
     return {name: interval for name, interval in found.items() if interval is not None}
@@ -255,7 +256,8 @@ def _bootstrap(
             tpr, fpr = np.r_[0, hits / hits[-1]], np.r_[0, false / false[-1]]
             out["auc"][row] = np.trapezoid(tpr, fpr)
             steps = np.diff(tpr) * (hits / np.maximum(hits + false, 1e-12))
-            out["average_precision"][row] = steps.sum()
+            # Like the AUC, undefined where a resample has one class.
+            out["average_precision"][row] = steps.sum() if false[-1] else np.nan
     return out
 
 

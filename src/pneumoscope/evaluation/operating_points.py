@@ -38,6 +38,8 @@ def choose_operating_points(
     with at least the target specificity, `balanced` the one with the largest Youden index (Youden
     1950). Each lies in the middle of the gap between two observed scores. Their thresholds are
     ordered: where the classes are apart so well that targets would cross, all meet in between.
+    Where too many healthy images score 1, no threshold is specific enough: `rule_in` is then 1,
+    and says so.
 
     Parameters
     ----------
@@ -55,7 +57,8 @@ def choose_operating_points(
     ties = np.flatnonzero(best >= best.max() - 1e-12)
     balanced = float(thresholds[ties[len(ties) // 2]])
     out = float(thresholds[reached >= sensitivity].max())
-    into = float(thresholds[spared >= specificity].min())
+    specific = thresholds[spared >= specificity]
+    into = float(specific.min()) if len(specific) else float(thresholds.max())
     chosen = {
         "rule_out": (
             min(out, balanced),
@@ -76,6 +79,8 @@ def choose_operating_points(
         if count is not None and share is not None and count < 3 / (1 - share):
             # The rule of three: fewer cases cannot support such a share.
             target += f" ({count} cases are too few to support it)"
+        if name == "rule_in" and not len(specific):
+            target += " (out of reach)"
         points[name] = OperatingPoint(
             name,
             threshold,

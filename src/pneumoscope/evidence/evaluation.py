@@ -117,8 +117,8 @@ def _choose_split(
         counts = _count_labels(rows)
         raise DataError(
             f"The split {split!r} has {counts['NORMAL']} NORMAL and "
-            f"{counts['PNEUMONIA']} PNEUMONIA images, both are needed; the data has {', '.join(present) or 'no splits'}: "
-            "choose with --split, or --split all."
+            f"{counts['PNEUMONIA']} PNEUMONIA images, both are needed; the data has "
+            f"{', '.join(present) or 'no splits'}: choose with --split, or --split all."
         )
     said = "all images" if split == "all" else f"the split {split!r}"
     return rows, split, f"Judged on {said}: {rows.height} of {frame.height} images."

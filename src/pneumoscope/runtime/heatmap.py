@@ -7,6 +7,8 @@ localise worse than radiologists do (Saporta et al. 2022, doi:10.1038/s42256-022
 from __future__ import annotations
 
 import io
+import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from pneumoscope._files import write_atomically
-from pneumoscope.images import Radiograph
+from pneumoscope.errors import ImageError
+from pneumoscope.images import Radiograph, read
 from pneumoscope.runtime.finding import Finding
 
 CAPTION = "influence map, not the location of pneumonia"
@@ -79,11 +82,23 @@ def encode_heatmap(radiograph: Radiograph, finding: Finding) -> bytes:
     return stream.getvalue()
 
 
-def save_heatmap(folder: Path, finding: Finding, radiograph: Radiograph) -> tuple[Path, Path]:
+def save_heatmap(
+    folder: Path, finding: Finding, image: str | os.PathLike[str] | bytes | Radiograph
+) -> tuple[Path, Path]:
     """Write the overlay (JPEG) and the raw 7×7 map (.npy) and return their paths.
 
-    Names carry the start of the image's hash: two files of one name do not collide.
+    A file is read again, since large ones are answered at a reduced scale, and the overlay has all
+    of their pixels. Names carry the start of the image's hash: two files of one name do not
+    collide.
+
+    Raises
+    ------
+    ImageError
+        The image is not the one that the finding is about, or can no longer be read.
     """
+    radiograph = image if isinstance(image, Radiograph) else read(image, name=finding.path)
+    if radiograph.sha256 != finding.sha256:
+        raise ImageError(f"{finding.path} has changed since it was answered.")
     stem = f"{Path(finding.path).stem or 'image'}-{radiograph.sha256[:8]}"
     if finding.activation_map is None:
         raise ValueError(f"{finding.path} has no answer, so no heat-map")
@@ -104,10 +119,12 @@ def _add_caption(overlay: Image.Image, finding: Finding) -> Image.Image:
     )
     size = max(10, overlay.width // 45)
     font = ImageFont.load_default(size)
-    while size > 6 and font.getlength(lines[1]) > overlay.width - size:
+    while size > 10 and font.getlength(lines[1]) > overlay.width - size:
         size -= 1
         font = ImageFont.load_default(size)
-    board = Image.new("RGB", (overlay.width, overlay.height + round(size * 3.2)), (0, 0, 0))
+    # Beside a small image the words stay legible and whole: the board is wider then.
+    width = max(overlay.width, *(size + math.ceil(font.getlength(line)) for line in lines))
+    board = Image.new("RGB", (width, overlay.height + round(size * 3.2)), (0, 0, 0))
     board.paste(overlay, (0, 0))
     draw = ImageDraw.Draw(board)
     for row, line in enumerate(lines):

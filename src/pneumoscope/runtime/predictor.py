@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -126,12 +126,11 @@ class Predictor:
         images: Iterable[Image],
         *,
         jobs: int | None = None,
-        on_read: Callable[[Radiograph], None] | None = None,
     ) -> Iterator[Finding]:
         """Answer images in order, as a stream: memory does not grow with their number.
 
         Decoding runs ahead in `jobs` threads. An image that cannot be read becomes a finding with
-        status `error`; the rest goes on. `on_read` sees every radiograph before its finding.
+        status `error`; the rest goes on.
         """
         for batch in self._read_ahead(images, jobs or os.cpu_count() or 1):
             read_ones = [entry for entry in batch if not isinstance(entry, Finding)]
@@ -144,8 +143,6 @@ class Predictor:
                     yield entry
                     continue
                 assert outputs is not None
-                if on_read:
-                    on_read(entry[0])
                 yield self._judge(entry[0], outputs, row)
                 row += 1
 

@@ -1,0 +1,105 @@
+"""Thresholds reach on validation what they were chosen for, and stay in order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pneumoscope.evaluation import choose_operating_points, compute_metrics
+from pneumoscope.evaluation.operating_points import NAMES
+
+
+def _draw(rng, n=400, apart=0.3):
+    labels = np.arange(n) % 2
+    return labels, np.clip(rng.normal(0.35 + apart * labels, 0.15), 0, 1)
+
+
+@pytest.mark.parametrize("target", [0.8, 0.9, 0.95, 0.99])
+def test_rule_out_reaches_its_sensitivity_at_the_highest_threshold(rng, target):
+    labels, scores = _draw(rng)
+    point = choose_operating_points(labels, scores, sensitivity=target)["rule_out"]
+    found = compute_metrics(labels, scores, point.threshold)
+    assert found.recall == point.sensitivity >= target
+    higher = min(s for s in np.r_[scores[labels == 1], 1.0] if s >= point.threshold)
+    above = compute_metrics(labels, scores, np.nextafter(higher, 2)).recall
+    assert above < target or point.threshold == _balanced(labels, scores).threshold
+
+
+@pytest.mark.parametrize("target", [0.8, 0.9, 0.95])
+def test_rule_in_reaches_its_specificity(rng, target):
+    labels, scores = _draw(rng)
+    point = choose_operating_points(labels, scores, specificity=target)["rule_in"]
+    found = compute_metrics(labels, scores, point.threshold)
+    assert found.specificity == point.specificity >= target
+
+
+def _balanced(labels, scores):
+    return choose_operating_points(labels, scores)["balanced"]
+
+
+def test_balanced_has_the_largest_youden_index(rng):
+    labels, scores = _draw(rng)
+    point = _balanced(labels, scores)
+    best = max(
+        (scores[labels == 1] >= t).mean() + (scores[labels == 0] < t).mean()
+        for t in np.unique(scores)
+    )
+    assert point.sensitivity + point.specificity == pytest.approx(best)
+
+
+def test_thresholds_lie_between_scores_so_that_rounding_changes_no_answer(rng):
+    labels, scores = _draw(rng, n=40)
+    for point in choose_operating_points(labels, scores).values():
+        assert np.abs(scores - point.threshold).min() > 1e-6 or point.threshold in (0, 1)
+
+
+def test_where_classes_are_apart_all_points_meet_in_the_gap():
+    labels = np.repeat([0, 1], 50)
+    scores = np.r_[np.linspace(0, 0.3, 50), np.linspace(0.7, 1, 50)]
+    points = choose_operating_points(labels, scores)
+    assert [points[name].threshold for name in NAMES] == pytest.approx([0.5] * 3)
+    assert all(p.sensitivity == p.specificity == 1 for p in points.values())
+
+
+def test_a_target_that_too_few_cases_support_says_so(rng):
+    labels, scores = _draw(rng, n=40)
+    points = choose_operating_points(labels, scores)
+    assert "20 cases are too few to support it" in points["rule_out"].target
+    assert "too few" not in points["balanced"].target
+    many = choose_operating_points(*_draw(rng, n=1000))
+    assert all("too few" not in point.target for point in many.values())
+
+
+@pytest.mark.parametrize("scores", [[1, 1, 1, 1], [0, 1, 0, 1], [0, 0, 0, 0], [0.5] * 4])
+def test_saturated_scores_still_give_thresholds(scores):
+    points = choose_operating_points(np.array([0, 0, 1, 1]), np.array(scores, float))
+    thresholds = [points[name].threshold for name in NAMES]
+    assert thresholds == sorted(thresholds)
+    assert all(0 <= t <= 1 for t in thresholds)
+
+
+def test_a_specificity_out_of_reach_is_admitted():
+    points = choose_operating_points(np.array([0, 0, 1, 1]), np.ones(4))
+    assert points["rule_in"].threshold == 1
+    assert points["rule_in"].specificity == 0
+    assert points["rule_in"].target.endswith("(out of reach)")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=20),
+    st.lists(st.floats(0, 1), min_size=1, max_size=20),
+)
+def test_points_are_ordered_and_true_to_their_word(healthy, sick):
+    labels, scores = np.repeat([0, 1], [len(healthy), len(sick)]), np.array(healthy + sick)
+    points = choose_operating_points(labels, scores)
+    thresholds = [points[name].threshold for name in NAMES]
+    assert thresholds == sorted(thresholds)
+    assert 0 <= thresholds[0] <= thresholds[-1] <= 1
+    assert points["rule_out"].sensitivity >= 0.99
+    for point in points.values():
+        called = scores >= point.threshold
+        assert called[labels == 1].mean() == point.sensitivity
+        assert 1 - called[labels == 0].mean() == pytest.approx(point.specificity)
