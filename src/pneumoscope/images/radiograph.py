@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import BinaryIO
@@ -34,11 +35,11 @@ class Radiograph:
     bits: int
     """Significant bits, 8 to 16: pixels lie in 0 .. 2**bits - 1."""
     original_size: tuple[int, int]
-    """Width and height in pixels as stored, before any scaled decoding."""
+    """Width and height in pixels once upright, before any scaled decoding."""
     channel_spread: float
     """Mean over pixels of the largest minus the smallest colour channel, 0..255; 0 if grey."""
     photometric_interpretation: str
-    """As stored: MONOCHROME1, MONOCHROME2, RGB, …"""
+    """As stored: MONOCHROME1, MONOCHROME2, RGB, …; `pixels` are bright-is-dense whatever it is."""
     sha256: str
     """Of the file's bytes, or of the array's."""
     patient_id: str | None = None
@@ -108,7 +109,7 @@ def from_array(
         found = getattr(array, "dtype", type(array).__name__)
         raise ImageError(f"{name}: pixels must be a uint8 or uint16 array, found {found}.")
     expected = 3 if photometric_interpretation == "RGB" else 2
-    if photometric_interpretation not in {"MONOCHROME1", "MONOCHROME2", "RGB"}:
+    if photometric_interpretation not in ("MONOCHROME1", "MONOCHROME2", "RGB"):
         raise ImageError(
             f"{name}: the photometric interpretation must be MONOCHROME1, MONOCHROME2 or RGB, "
             f"found {photometric_interpretation!r}."
@@ -161,10 +162,18 @@ def is_dicom(data: bytes) -> bool:
 
 def grey_from_rgb(rgb: NDArray[np.generic]) -> tuple[NDArray[np.uint8], float]:
     """Return luma (ITU-R BT.601, as Pillow computes it) and the channel spread of uint8 RGB."""
-    wide = rgb.astype(np.int32)
-    luma = (wide @ np.array([19595, 38470, 7471]) + 0x8000) >> 16
-    spread = float((wide.max(-1) - wide.min(-1)).mean())
-    return luma.astype(np.uint8), spread
+    red, green, blue = (rgb[..., channel].astype(np.uint32) for channel in range(3))
+    luma = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
+    highest = np.maximum(np.maximum(red, green), blue)
+    lowest = np.minimum(np.minimum(red, green), blue)
+    return luma.astype(np.uint8), float((highest - lowest).mean())
+
+
+def describe_error(error: BaseException) -> str:
+    """Return what a library says went wrong as the end of a sentence of ours, without a stop."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    text = re.split(r"[.!?] (?=[A-Z])", text)[0]
+    return (text if len(text) <= 200 else f"{text[:199]}…").rstrip(" .")
 
 
 def _load_bytes(
@@ -178,16 +187,30 @@ def _load_bytes(
         try:
             if path.is_dir():
                 raise ImageError(f"{label} is a folder, an image file is needed.")
+            if path.exists() and not path.is_file():  # a device or a pipe may never end
+                raise ImageError(f"{label} is no regular file, an image file is needed.")
             if path.stat().st_size > MAX_BYTES:
                 raise ImageError(f"{label} has more than {MAX_BYTES >> 20} MiB, the most allowed.")
             return path.read_bytes(), label
         except FileNotFoundError as error:
             raise ImageError(f"{label} does not exist.") from error
         except (OSError, ValueError) as error:
-            raise ImageError(f"{label} cannot be read: {error}.") from error
+            raise ImageError(f"{label} cannot be read: {describe_error(error)}.") from error
     if hasattr(source, "read"):
-        return source.read(MAX_BYTES), name or getattr(source, "name", "stream")
+        return _drain(source, name or str(getattr(source, "name", "stream")))
     raise ImageError(
         f"An image is a path, bytes, a binary stream or an array with its photometric "
         f"interpretation, found {type(source).__name__}."
     )
+
+
+def _drain(stream: BinaryIO, label: str) -> tuple[bytes, str]:
+    try:
+        data = stream.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{label} cannot be read: {describe_error(error)}.") from error
+    if not isinstance(data, bytes):
+        raise ImageError(f"{label} yields {type(data).__name__}, a binary stream is needed.")
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"{label} has more than {MAX_BYTES >> 20} MiB, the most allowed.")
+    return data, label

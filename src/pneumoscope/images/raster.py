@@ -13,9 +13,18 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pneumoscope._files import hash_bytes
 from pneumoscope.errors import ImageError
-from pneumoscope.images.radiograph import MAX_PIXELS, Pixels, Radiograph, grey_from_rgb
+from pneumoscope.images.radiograph import (
+    MAX_PIXELS,
+    Pixels,
+    Radiograph,
+    describe_error,
+    grey_from_rgb,
+)
 
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+#: Depths at which detectors deliver.
+_DEPTHS = (8, 10, 12, 14, 16)
+_TIFF_DEPTH, _TIFF_PHOTOMETRIC = 258, 262
 
 
 def decode_raster(data: bytes, label: str, target_size: int | None = None) -> Radiograph:
@@ -26,13 +35,12 @@ def decode_raster(data: bytes, label: str, target_size: int | None = None) -> Ra
     images are refused, since their range is not known.
     """
     try:
-        # Pillow warns of bombs and of damage through `warnings`; here each is an error.
+        # Pillow warns of odd metadata, and of sizes that are our own limit's business.
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.simplefilter("ignore", UserWarning)
+            warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
                 return _decode(image, data, label, target_size)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise ImageError(f"{label} claims more than {MAX_PIXELS // 10**6} megapixels.") from error
     except UnidentifiedImageError as error:
         raise ImageError(
@@ -56,8 +64,7 @@ def decode_raster(data: bytes, label: str, target_size: int | None = None) -> Ra
         zlib.error,
     ) as error:
         # All of these come out of Pillow's parsers when files are damaged.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"{label} is damaged or truncated: {reason}.") from error
+        raise ImageError(f"{label} is damaged or truncated: {describe_error(error)}.") from error
 
 
 def _decode(image: Image.Image, data: bytes, label: str, target_size: int | None) -> Radiograph:
@@ -66,8 +73,9 @@ def _decode(image: Image.Image, data: bytes, label: str, target_size: int | None
         raise ImageError(
             f"{label} has {width}×{height} pixels, more than {MAX_PIXELS // 10**6} million."
         )
-    if getattr(image, "n_frames", 1) > 1:
-        raise ImageError(f"{label} holds {image.n_frames} images, one is needed.")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise ImageError(f"{label} holds {frames} images, one is needed.")
     if image.format == "JPEG" and target_size:
         # libjpeg scales by eighths while decoding; Pillow picks the smallest not below this.
         image.draft(None, (2 * target_size, 2 * target_size))
@@ -75,8 +83,15 @@ def _decode(image: Image.Image, data: bytes, label: str, target_size: int | None
     turned = ImageOps.exif_transpose(image)
     if _is_swapped(image):
         width, height = height, width
-    photometric = "MONOCHROME2" if image.mode in {"1", "L", "LA", "I;16", "I;16B", "I"} else "RGB"
     pixels, bits, spread = _convert(turned, label)
+    if image.mode.startswith("I"):
+        bits = _find_depth(image, int(pixels.max()))
+    photometric = "RGB"
+    if image.mode in {"1", "L", "LA"} or image.mode.startswith("I"):
+        photometric = "MONOCHROME1" if _is_white_zero(image) else "MONOCHROME2"
+    if photometric == "MONOCHROME1" and image.mode.startswith("I"):
+        # Pillow turns white-is-zero over at 8 bits and fewer, but leaves deeper pixels as stored.
+        pixels = (((1 << bits) - 1) - pixels).astype(np.uint16)
     return Radiograph(
         pixels=pixels,
         bits=bits,
@@ -108,12 +123,37 @@ def _convert(image: Image.Image, label: str) -> tuple[Pixels, int, float]:
 
 
 def _convert_deep(array: NDArray[np.generic], label: str) -> tuple[Pixels, int, float]:
-    """Return 16-bit grey; the brightest pixel tells how many bits are used (at least 8)."""
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > 0xFFFF:
         raise ImageError(f"{label} has pixels from {low} to {high}, 0 to 65535 are read.")
-    bits = max(8, high.bit_length())
-    return array.astype(np.uint16), bits, 0.0
+    return array.astype(np.uint16), 16, 0.0
+
+
+def _find_depth(image: Image.Image, brightest: int) -> int:
+    """Return how many bits of 16 are used: the smallest of the usual depths that holds all pixels.
+
+    A file of 16 bits does not say whether its detector had fewer, and exports of 12-bit radiographs
+    that were never scaled up are common: taken at 16 bits, they would be left with 16 of 256 grey
+    levels. So the brightest pixel decides, but only between depths that detectors have. Two
+    exposures of one detector then agree unless one of them stays below a quarter of full scale,
+    and radiographs hold either direct exposure or a burnt-in marker. TIFF can state a depth below
+    16, and is then believed.
+    """
+    stated = _read_tiff_tag(image, _TIFF_DEPTH)
+    fitting = [depth for depth in _DEPTHS if brightest < 1 << depth]
+    if isinstance(stated, int) and fitting[0] <= stated < 16:
+        return stated
+    return fitting[0]
+
+
+def _is_white_zero(image: Image.Image) -> bool:
+    return _read_tiff_tag(image, _TIFF_PHOTOMETRIC) == 0
+
+
+def _read_tiff_tag(image: Image.Image, tag: int) -> object:
+    tags = getattr(image, "tag_v2", None)
+    value = tags.get(tag) if image.format == "TIFF" and tags is not None else None
+    return value[0] if isinstance(value, tuple) and value else value
 
 
 def _is_swapped(image: Image.Image) -> bool:

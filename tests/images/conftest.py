@@ -1,0 +1,165 @@
+"""Radiographs in every wrapping that a hospital sends, and DCMTK as the second opinion."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    UID,
+    ComputedRadiographyImageStorage,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+)
+
+Encode = Callable[..., bytes]
+MakeDicom = Callable[..., bytes]
+Compress = Callable[[bytes, UID], bytes]
+
+
+def encode_image(image: Image.Image | np.ndarray, kind: str, **options: Any) -> bytes:
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def write_dicom(
+    pixels: np.ndarray | bytes,
+    *,
+    syntax: UID = ExplicitVRLittleEndian,
+    without: tuple[str, ...] = (),
+    shape: tuple[int, ...] | None = None,
+    **attributes: Any,
+) -> bytes:
+    """Return a computed radiograph; `pixels` may be one compressed frame, then of `shape`."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.SOPClassUID = ComputedRadiographyImageStorage
+    dataset.SOPInstanceUID = "1.2.826.0.1.3680043.8.498.1"
+    dataset.StudyInstanceUID = "1.2.826.0.1.3680043.8.498.2"
+    dataset.SeriesInstanceUID = "1.2.826.0.1.3680043.8.498.3"
+    dataset.Modality = "CR"
+    dataset.PatientID = "patient"
+    dataset.ViewPosition = "PA"
+    compressed = isinstance(pixels, bytes)
+    shape = shape or pixels.shape
+    dataset.Rows, dataset.Columns = shape[:2]
+    dataset.SamplesPerPixel = 3 if len(shape) == 3 else 1
+    if len(shape) == 3:
+        dataset.PlanarConfiguration = 0
+    dataset.PhotometricInterpretation = "RGB" if len(shape) == 3 else "MONOCHROME2"
+    dataset.BitsAllocated = 8 if compressed else pixels.dtype.itemsize * 8
+    dataset.PixelRepresentation = 0 if compressed else int(pixels.dtype.kind == "i")
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    dataset.BitsStored = attributes.get("BitsStored", dataset.BitsAllocated)
+    dataset.HighBit = dataset.BitsStored - 1
+    if compressed:
+        dataset.PixelData = encapsulate([pixels])
+    else:
+        order = ">" if syntax == ExplicitVRBigEndian else "<"
+        data = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
+        dataset.PixelData = data + b"\0" * (len(data) % 2)
+    dataset["PixelData"].VR = "OB" if compressed or dataset.BitsAllocated == 8 else "OW"
+    for keyword in without:
+        delattr(dataset, keyword)
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def encode() -> Encode:
+    """Return `encode(image or array, "PNG", **options)`: the bytes of an image file."""
+    return encode_image
+
+
+@pytest.fixture(scope="session")
+def make_dicom() -> MakeDicom:
+    """Return `make_dicom(pixels, syntax=…, without=…, **attributes)`: the bytes of a file."""
+    return write_dicom
+
+
+@pytest.fixture(scope="session")
+def chest() -> np.ndarray:
+    """A smooth 12-bit picture with noise, uint16 [48, 64], its values from 0 to 4095."""
+    rng = np.random.default_rng(7)
+    y, x = np.mgrid[:48, :64]
+    values = 2000 + 1800 * np.sin(x / 9) * np.cos(y / 7) + rng.normal(0, 40, (48, 64))
+    values[0, 0], values[0, 1] = 0, 4095
+    return values.clip(0, 4095).astype(np.uint16)
+
+
+class Dcmtk:
+    """OFFIS DCMTK's command-line tools."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def run(self, program: str, *arguments: str | Path) -> None:
+        if shutil.which(program) is None:
+            message = f"{program} is not installed (Debian package dcmtk)"
+            if os.environ.get("CI") == "true":
+                pytest.fail(message)
+            pytest.skip(message)
+        done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    def convert(self, program: str, data: bytes, *options: str) -> bytes:
+        """Return the DICOM file that a tool makes of another."""
+        before, after = self._folder / "before.dcm", self._folder / "after.dcm"
+        before.write_bytes(data)
+        self.run(program, *options, before, after)
+        return after.read_bytes()
+
+    def render(self, data: bytes, *options: str) -> np.ndarray:
+        """Return what DCMTK shows of a file, at 16 bits whatever was stored."""
+        before, after = self._folder / "before.dcm", self._folder / "after.png"
+        before.write_bytes(data)
+        self.run("dcmj2pnm", *options, "+on2", before, after)
+        with Image.open(after) as image:
+            return np.array(image)
+
+
+@pytest.fixture
+def dcmtk(tmp_path: Path) -> Dcmtk:
+    return Dcmtk(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def compress(tmp_path_factory: pytest.TempPathFactory) -> Compress:
+    """Return `compress(file, syntax)`: the DICOM file compressed by GDCM, undamaged data only."""
+    import gdcm
+
+    folder = tmp_path_factory.mktemp("compress")
+
+    def run(data: bytes, syntax: UID) -> bytes:
+        before, after = folder / "before.dcm", folder / "after.dcm"
+        before.write_bytes(data)
+        reader = gdcm.ImageReader()
+        reader.SetFileName(str(before))
+        assert reader.Read()
+        change = gdcm.ImageChangeTransferSyntax()
+        change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(syntax))))
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        writer = gdcm.ImageWriter()
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        writer.SetFileName(str(after))
+        assert writer.Write()
+        return after.read_bytes()
+
+    return run
