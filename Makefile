@@ -47,7 +47,7 @@ smoke:  ## The core alone, without extras: it must start, and name what is missi
 
 bench-training: $(STAMP)  ## The classic recipe against the same in Keras (PNEUMOSCOPE_DATA)
 	@test -x $(KERAS_VENV)/bin/python || $(PYTHON) -m venv $(KERAS_VENV)
-	$(KERAS_VENV)/bin/pip install --quiet tensorflow-cpu pillow scipy
+	$(KERAS_VENV)/bin/pip install --quiet -r benchmarks/peers/requirements.txt
 	$(PY) benchmarks/training.py --keras $(KERAS_VENV)/bin/python
 
 bench-phantom: $(STAMP)  ## How well trivial features tell phantoms apart

@@ -1,4 +1,7 @@
-"""How well trivial features tell the phantoms' classes apart: python benchmarks/phantom_shortcuts.py"""
+"""How well trivial features tell the phantoms' classes apart.
+
+python benchmarks/phantom_shortcuts.py
+"""
 
 from __future__ import annotations
 
