@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import typer.main
+
 from pneumoscope.cli import app
 
 ROOT = Path(__file__).parent.parent

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from pneumoscope.bundle import read_bundle
-from pneumoscope.errors import RunError, WeightsError
+from pneumoscope.errors import DataError, RunError, WeightsError
 from pneumoscope.training import (
     Silent,
     TrainingRequest,
@@ -113,6 +113,22 @@ def test_a_finished_or_foreign_folder_is_never_overwritten(finished_run, phantom
         resume(tmp_path, Silent())
 
 
+def test_a_run_that_fails_before_its_start_leaves_nothing(phantoms, quick, tmp_path):
+    recipe, out = load_recipe("classic", quick, 1), tmp_path / "run"
+    with pytest.raises(DataError, match="does not exist"):
+        train(TrainingRequest(tmp_path / "nowhere", out, recipe, "none"), Silent())
+    assert not out.exists()
+
+
+def test_a_run_killed_before_its_start_can_be_started_again(phantoms, quick, tmp_path):
+    out = tmp_path / "run"
+    (out / "state").mkdir(parents=True)
+    (out / "state" / "initial.pt").write_bytes(b"half")
+    (out / "environment.json").write_text("{}")
+    train(TrainingRequest(phantoms, out, load_recipe("classic", quick, 1), "none"), Silent())
+    assert (out / "report.html").is_file()
+
+
 def test_comparing_runs_names_what_differs(finished_run):
     comparison = compare_runs([finished_run, finished_run])
     assert comparison.settings == ()
@@ -156,8 +172,6 @@ def test_kills_at_random_moments_change_nothing(finished_run, phantoms, quick, t
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             kills += 1
-            if out.exists() and not (out / "config.yaml").is_file():
-                _clear(out)  # killed before the run could be resumed: a person starts anew
         else:
             assert process.returncode == 0, process.stderr.read()
             if kills < 10:

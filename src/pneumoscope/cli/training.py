@@ -118,9 +118,15 @@ def _print_result(result: TrainingResult) -> None:
 
     console = Console()
     endings = []
-    table = Table(title="On the test split (95 % intervals)", title_justify="left")
+    table = Table(
+        title="On the test split (95 % intervals)",
+        title_justify="left",
+        box=None,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
     for column in ("stage", "AUC", "accuracy", "sensitivity", "specificity", "missed"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")  # an interval is never cut, in no width
     for stage, ending in result.stages.items():
         test = result.metrics[stage]["test"]
         numbers = [_show(test, name) for name in ("auc", "accuracy", "recall", "specificity")]

@@ -17,9 +17,9 @@ from scipy.fft import dctn
 from pneumoscope.images import PreprocessingSpec, Radiograph, Resampler, resample
 
 #: Hashes at most this many bits of 256 apart are compared as thumbnails.
-MAX_DISTANCE = 56
+MAX_DISTANCE = 72
 #: Thumbnails that correlate at least this well are the same image.
-MIN_CORRELATION = 0.995
+MIN_CORRELATION = 0.99
 _HASH_SIDE = 16
 _THUMB = 64
 _SPEC = PreprocessingSpec(size=_THUMB, resampler=Resampler.AREA)

@@ -19,6 +19,9 @@ from pneumoscope._files import write_atomically
 from pneumoscope.errors import RunError
 from pneumoscope.training.loop import EpochRow
 
+#: What lies in the folder before its configuration says that there is a run to resume.
+_BEFORE_START = frozenset({"state", "logs", "manifest.parquet", "environment.json"})
+
 
 class RunFolder:
     """A folder `runs/NAME`. What stands under `state/` serves resuming and goes at the end."""
@@ -63,13 +66,34 @@ class RunFolder:
             )
         if resume and not self.config.is_file():
             raise RunError(f"{self.path} holds no run to resume: leave out --resume to start one.")
-        if not resume and self.path.exists() and any(self.path.iterdir()):
-            advice = "add --resume to go on with it" if self.state.exists() else "it is not a run"
-            raise RunError(f"{self.path} is not empty: {advice}, or choose another --out.")
+        if not resume and self.path.exists():
+            self._check_free()
+        is_new = not self.path.exists()
         self.state.mkdir(parents=True, exist_ok=True)
         with (self.state / "lock").open("w") as lock:
             _lock(lock.fileno(), self.path)
-            yield
+            try:
+                yield
+            finally:
+                if not self.config.is_file():
+                    self._discard(is_new)
+
+    def _check_free(self) -> None:
+        """Refuse a folder that holds anything but what a run killed before its start left."""
+        if self.config.is_file():
+            raise RunError(
+                f"{self.path} is not empty: add --resume to go on with it, or choose another --out."
+            )
+        if any(entry.name not in _BEFORE_START for entry in sorted(self.path.iterdir())):
+            raise RunError(f"{self.path} is not empty: it is not a run, choose another --out.")
+
+    def _discard(self, whole: bool) -> None:
+        """Leave no trace of a run that failed before it started."""
+        for entry in sorted(self.path.iterdir()):
+            if entry.name in _BEFORE_START:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        if whole and not any(self.path.iterdir()):
+            self.path.rmdir()
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write the resolved configuration."""
