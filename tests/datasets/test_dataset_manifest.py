@@ -192,8 +192,8 @@ def test_copies_share_a_group_and_are_said(tmp_path: Path, phantoms: Path) -> No
     assert groups[str(folder / "NORMAL" / "copy.png")] == groups[str(normal[0])]
     assert groups[str(folder / "NORMAL" / "wrong.png")] == groups[str(pneumonia[5])]
     assert len(set(groups.values())) == 30  # two images of each patient
-    assert "2 pairs of images are near-identical." in manifest.notes
-    assert any("1 of them carry different labels, such as" in note for note in manifest.notes)
+    assert "Near-identical pairs of images: 2." in manifest.notes
+    assert any("Of these, 1 carry different labels, such as" in note for note in manifest.notes)
 
 
 def test_groups_join_through_patients_and_copies(tmp_path: Path, paint: Paint) -> None:

@@ -110,3 +110,27 @@ def test_the_cache_is_read_back_and_depends_on_the_weights(rng, tmp_path, monkey
         network.fc.weight += 1  # the head is not frozen: it changes nothing here
     load()
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_pooled_features_are_the_same_by_way_of_the_cached_map(rng, bf16):
+    spec = PreprocessingSpec(size=64)
+    pixels = rng.integers(0, 256, (40, 64, 64), dtype=np.uint8)
+    device = torch.device("cpu")
+    network = _make_network()
+    facts = {
+        "spec": spec,
+        "autocast": torch.autocast("cpu", torch.bfloat16, enabled=bf16),
+        "device": device,
+    }
+    images = PixelInputs(pixels, spec, None, device)
+
+    def load(source, cut, mark):
+        # The hashes are part of the key: another mark is computed anew.
+        hashes = [f"{mark}{i}" for i in range(40)]
+        return load_activations(network, source, cut, image_hashes=hashes, **facts)
+
+    rows = np.arange(40)
+    direct = load(images, POOLED, "direct").load_batch(rows, 64, train=False)
+    staged = load(load(images, "layer3", "staged"), POOLED, "staged")
+    assert torch.equal(staged.load_batch(rows, 64, train=False), direct)

@@ -96,12 +96,12 @@ def build_manifest(
         },
         schema=MANIFEST_SCHEMA,
     )
-    notes = [f"{len(pairs)} pairs of images are near-identical."] if pairs else []
+    notes = [f"Near-identical pairs of images: {len(pairs)}."] if pairs else []
     crossing = [pair for pair in pairs if items[pair[0]].label != items[pair[1]].label]
     if crossing:
         first = [items[i].ref for i in crossing[0]]
         notes.append(
-            f"{len(crossing)} of them carry different labels, such as {' and '.join(first)}."
+            f"Of these, {len(crossing)} carry different labels, such as {' and '.join(first)}."
         )
     return Manifest(frame, tuple(excluded), tuple(notes))
 

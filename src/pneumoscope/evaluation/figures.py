@@ -129,7 +129,7 @@ def plot_precision_recall(
         axes.plot(recall, precision, color=colour, linestyle=dash, label=label)
     floor = float(np.mean(labels))
     axes.axhline(floor, color="0.8", linewidth=1)
-    axes.text(0, floor, " share of pneumonias", va="bottom", fontsize=8, color="0.4")
+    axes.text(1, floor, "share of pneumonias ", va="bottom", ha="right", fontsize=8, color="0.4")
     axes.set(xlabel="recall (sensitivity)", ylabel="precision", title=title)
     axes.set(xlim=(-0.02, 1.02), ylim=(min(0.5, floor) - 0.02, 1.02))
     _tidy(axes)

@@ -19,7 +19,7 @@ import torch
 from pneumoscope._files import find_cache_folder, replace_atomically
 from pneumoscope.images import PreprocessingSpec
 from pneumoscope.network import PARTS, PneumoniaResNet50
-from pneumoscope.training.inputs import POOLED, ActivationInputs, PixelInputs, run_frozen
+from pneumoscope.training.inputs import POOLED, ActivationInputs, Inputs, run_frozen
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _BATCH = 32
 
 def load_activations(
     network: PneumoniaResNet50,
-    images: PixelInputs,
+    source: Inputs,
     cut: str,
     *,
     image_hashes: Sequence[str],
@@ -41,6 +41,7 @@ def load_activations(
 ) -> ActivationInputs | None:
     """Return the activations of all images behind `cut`, computed where they are not cached.
 
+    `source` gives images, or activations behind an earlier cut, which saves the way up to there.
     Returns None where the disk has no room for them; training then computes them anew each epoch.
     """
     key = _make_key(network, cut, image_hashes, spec, autocast)
@@ -58,7 +59,7 @@ def load_activations(
             _log.warning("no room for %.1f GB of activations in %s", needed / 1e9, folder)
             return None
         with replace_atomically(path) as temporary:
-            _compute(network, images, cut, temporary, shape, dtype, spec, autocast, progress)
+            _compute(network, source, cut, temporary, shape, dtype, spec, autocast, progress)
     stored = torch.from_file(str(path), shared=False, size=int(np.prod(shape)), dtype=dtype)
     return ActivationInputs(stored.view(shape), cut, device)
 
@@ -66,7 +67,7 @@ def load_activations(
 @torch.no_grad()
 def _compute(
     network: PneumoniaResNet50,
-    images: PixelInputs,
+    source: Inputs,
     cut: str,
     path: Path,
     shape: tuple[int, ...],
@@ -81,7 +82,8 @@ def _compute(
         for start in range(0, shape[0], _BATCH):
             rows = np.arange(start, min(start + _BATCH, shape[0]))
             with autocast:
-                batch = run_frozen(network, images.load_batch(rows, spec.size, False), cut)
+                batch = source.load_batch(rows, spec.size, train=False)
+                batch = run_frozen(network, batch, cut, after=source.cut)
             if batch.ndim == 4:
                 batch = batch.permute(0, 2, 3, 1)
             stored = batch.to(device="cpu", dtype=dtype).contiguous()

@@ -92,11 +92,16 @@ class ActivationInputs:
         return batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch
 
 
-def run_frozen(network: PneumoniaResNet50, images: Tensor, cut: str) -> Tensor:
-    """Return what stands behind `cut`: a map [N, C, H, W], or pooled features [N, 2048]."""
+def run_frozen(
+    network: PneumoniaResNet50, batch: Tensor, cut: str, after: str | None = None
+) -> Tensor:
+    """Return what stands behind `cut`: a map [N, C, H, W], or pooled features [N, 2048].
+
+    The batch stands behind the part `after`; it holds images where that is None.
+    """
     if cut == POOLED:
-        return network.run_parts(images).float().mean((2, 3))
-    return network.run_parts(images, upto=cut)
+        return network.run_parts(batch, after=after).float().mean((2, 3))
+    return network.run_parts(batch, after=after, upto=cut)
 
 
 def run_trainable(network: PneumoniaResNet50, batch: Tensor, cut: str | None) -> Tensor:

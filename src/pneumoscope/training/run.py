@@ -48,7 +48,13 @@ from pneumoscope.training.environment import (
 )
 from pneumoscope.training.facts import RunFacts
 from pneumoscope.training.folder import RunFolder
-from pneumoscope.training.inputs import POOLED, FrozenInputs, Inputs, PixelInputs
+from pneumoscope.training.inputs import (
+    POOLED,
+    ActivationInputs,
+    FrozenInputs,
+    Inputs,
+    PixelInputs,
+)
 from pneumoscope.training.judging import describe_bundle, describe_context, judge_stages
 from pneumoscope.training.loop import EpochRow, Observer, Task, train_stage
 from pneumoscope.training.recipe import ClassWeighting, Recipe, Stage, parse_recipe
@@ -343,25 +349,43 @@ class _Run:
     ) -> Inputs:
         spec = self.facts.recipe.preprocessing
         images = PixelInputs(pixels, spec, stage.augmentation, self.facts.device)
-        cut = {"layer4": POOLED}.get(stage.frozen_upto or "", stage.frozen_upto)
+        cut = _find_cut(stage)
         if cut is None:
             return images
-        autocast = self.facts.make_autocast()
-        if self.facts.recipe.cache and stage.augmentation is None and not stage.resolutions:
-            stored = load_activations(
-                network,
-                images,
-                cut,
-                image_hashes=self.facts.frame["sha256"].to_list(),
-                spec=spec,
-                autocast=autocast,
-                device=self.facts.device,
-                progress=self._report(f"Computing what {stage.name} keeps frozen"),
-            )
+        if self._is_cacheable(stage):
+            source: Inputs = images
+            if cut == POOLED and self._later_cut is not None:
+                # What the next stage keeps frozen lies on the way: computed once, it serves both.
+                source = self._load_activations(network, images, self._later_cut) or images
+            stored = self._load_activations(network, source, cut)
             if stored is not None:
                 return stored
             self.observer.on_message("No room for the activation cache: computing them each epoch.")
-        return FrozenInputs(network, images, cut, autocast)
+        return FrozenInputs(network, images, cut, self.facts.make_autocast())
+
+    @property
+    def _later_cut(self) -> str | None:
+        """The map that a later, cacheable stage stands on, if there is one."""
+        cuts = [_find_cut(stage) for stage in self.facts.recipe.stages if self._is_cacheable(stage)]
+        return next((cut for cut in cuts if cut not in {None, POOLED}), None)
+
+    def _is_cacheable(self, stage: Stage) -> bool:
+        plain = stage.augmentation is None and not stage.resolutions
+        return self.facts.recipe.cache and plain
+
+    def _load_activations(
+        self, network: PneumoniaResNet50, source: Inputs, cut: str
+    ) -> ActivationInputs | None:
+        return load_activations(
+            network,
+            source,
+            cut,
+            image_hashes=self.facts.frame["sha256"].to_list(),
+            spec=self.facts.recipe.preprocessing,
+            autocast=self.facts.make_autocast(),
+            device=self.facts.device,
+            progress=self._report(f"Computing what is frozen, up to {cut}"),
+        )
 
     def _report(self, title: str) -> Callable[[int, int], None]:
         """Return a progress callback that says a sentence at the start of long work."""
@@ -388,6 +412,11 @@ class _Run:
         except (OSError, RuntimeError, KeyError, EOFError) as error:
             raise RunError(f"{path} is damaged; start a new run in another folder.") from error
         return tree
+
+
+def _find_cut(stage: Stage) -> str | None:
+    """Return behind what a stage's batches stand; the head alone needs no map, only its mean."""
+    return {"layer4": POOLED}.get(stage.frozen_upto or "", stage.frozen_upto)
 
 
 def _summarise(stage: Stage, state: StageState) -> str:
