@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 KERAS_VENV ?= .venv-keras
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check lint types docs smoke bench-training bench-phantom bench-duplicates clean help
+.PHONY: demo test check lint types docs smoke bench-training bench-phantom bench-localisation bench-duplicates clean help
 
 help:  ## Show what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -52,6 +52,9 @@ bench-training: $(STAMP)  ## The classic recipe against the same in Keras (PNEUM
 
 bench-phantom: $(STAMP)  ## How well trivial features tell phantoms apart
 	$(PY) benchmarks/phantom_shortcuts.py
+
+bench-localisation: $(STAMP)  ## How often the heat-map of the demo's model peaks in the lesion
+	$(PY) benchmarks/phantom_localisation.py demo/run/bundle
 
 bench-duplicates: $(STAMP)  ## Recall and false matches of near-duplicates (PNEUMOSCOPE_DATA)
 	$(PY) benchmarks/near_duplicates.py
