@@ -130,7 +130,7 @@ def test_a_pipe_that_never_ends_is_refused(tmp_path: Path) -> None:
 def test_files_and_streams_too_large_for_memory_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pneumoscope.images.radiograph.MAX_BYTES", 2**20)
+    monkeypatch.setattr("pneumoscope.images.reading.MAX_BYTES", 2**20)
     path = tmp_path / "large.png"
     path.write_bytes(bytes(2**20 + 1))
     _refuse(path, "has more than 1 MiB, the most allowed")

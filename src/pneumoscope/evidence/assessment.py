@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +22,12 @@ from pneumoscope.evaluation import (
     wilson_interval,
 )
 from pneumoscope.evaluation.metrics import Labels, Scores
+from pneumoscope.evidence.context import EvaluationContext
 from pneumoscope.evidence.gallery import GalleryTile, draw_gallery
 from pneumoscope.evidence.report import write_report
 from pneumoscope.runtime import Predictor
 
 Points = Mapping[str, Mapping[str, OperatingPoint]]
-
-
-@dataclass(frozen=True)
-class EvaluationContext:
-    """What a reader must know to judge the numbers."""
-
-    title: str
-    data_summary: dict[str, Any]
-    """layout, counts (split → label → n), sources, excluded, grouping, seed."""
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    """What invalidates or limits the numbers; printed at the top."""
-    history: pl.DataFrame | None = None
-    stage_summaries: dict[str, str] = field(default_factory=dict)
-    best_epochs: dict[str, int] = field(default_factory=dict)
-    configuration: dict[str, Any] = field(default_factory=dict)
-    seconds: float | None = None
-    environment: dict[str, Any] = field(default_factory=dict)
 
 
 def write_evaluation(

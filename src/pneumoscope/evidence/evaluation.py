@@ -25,7 +25,8 @@ from pneumoscope.datasets import (
 )
 from pneumoscope.errors import DataError
 from pneumoscope.evaluation import OperatingPoint
-from pneumoscope.evidence.assessment import EvaluationContext, summarise, write_evaluation
+from pneumoscope.evidence.assessment import summarise, write_evaluation
+from pneumoscope.evidence.context import EvaluationContext
 from pneumoscope.runtime import Predictor, load
 
 Progress = Callable[[int, int], None]

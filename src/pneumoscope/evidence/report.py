@@ -14,7 +14,7 @@ from pneumoscope._files import write_atomically
 from pneumoscope.runtime import CAPTION
 
 if TYPE_CHECKING:
-    from pneumoscope.evidence.assessment import EvaluationContext
+    from pneumoscope.evidence.context import EvaluationContext
     from pneumoscope.evidence.gallery import GalleryTile
 
 #: The rows of the table of numbers: key, name for people.

@@ -14,8 +14,8 @@ from pneumoscope.images.radiograph import (
     Radiograph,
     from_array,
     is_image_name,
-    read,
 )
+from pneumoscope.images.reading import read
 
 __all__ = [
     "IMAGE_SUFFIXES",

@@ -1,12 +1,10 @@
-"""Reading: a path, bytes or an array becomes a checked `Radiograph`, or a typed error."""
+"""The checked radiograph that every other room works on, and what counts as one."""
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePath
-from typing import BinaryIO
+from pathlib import PurePath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,41 +43,6 @@ class Radiograph:
     patient_id: str | None = None
     view: str | None = None
     source: str = ""
-
-
-def read(
-    source: str | os.PathLike[str] | bytes | BinaryIO,
-    *,
-    name: str | None = None,
-    target_size: int | None = None,
-) -> Radiograph:
-    """Read one image: JPEG, PNG, TIFF, BMP, WebP or DICOM, told apart by content, not by name.
-
-    Parameters
-    ----------
-    source
-        A path, the bytes of a file, or a binary stream.
-    name
-        What to call the image in messages, where `source` is not a path.
-    target_size
-        Side in pixels that the network will want: large JPEG files are then decoded at a reduced
-        scale, never below twice that size.
-
-    Raises
-    ------
-    ImageError
-        The file is missing, empty, truncated, too large, or no image.
-    """
-    data, label = _load_bytes(source, name)
-    if not data:
-        raise ImageError(f"{label} is empty.")
-    if is_dicom(data):
-        from pneumoscope.images.dicom import decode_dicom
-
-        return decode_dicom(data, label)
-    from pneumoscope.images.raster import decode_raster
-
-    return decode_raster(data, label, target_size)
 
 
 def from_array(
@@ -155,11 +118,6 @@ def is_image_name(name: str | PurePath) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and "__MACOSX" not in path.parts
 
 
-def is_dicom(data: bytes) -> bool:
-    """Whether the bytes carry the DICOM preamble (PS3.10, section 7.1)."""
-    return data[128:132] == b"DICM"
-
-
 def grey_from_rgb(rgb: NDArray[np.generic]) -> tuple[NDArray[np.uint8], float]:
     """Return luma (ITU-R BT.601, as Pillow computes it) and the channel spread of uint8 RGB."""
     red, green, blue = (rgb[..., channel].astype(np.uint32) for channel in range(3))
@@ -174,43 +132,3 @@ def describe_error(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     text = re.split(r"[.!?] (?=[A-Z])", text)[0]
     return (text if len(text) <= 200 else f"{text[:199]}…").rstrip(" .")
-
-
-def _load_bytes(
-    source: str | os.PathLike[str] | bytes | BinaryIO, name: str | None
-) -> tuple[bytes, str]:
-    if isinstance(source, bytes):
-        return source, name or "image"
-    if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        label = name or str(path)
-        try:
-            if path.is_dir():
-                raise ImageError(f"{label} is a folder, an image file is needed.")
-            if path.exists() and not path.is_file():  # a device or a pipe may never end
-                raise ImageError(f"{label} is no regular file, an image file is needed.")
-            if path.stat().st_size > MAX_BYTES:
-                raise ImageError(f"{label} has more than {MAX_BYTES >> 20} MiB, the most allowed.")
-            return path.read_bytes(), label
-        except FileNotFoundError as error:
-            raise ImageError(f"{label} does not exist.") from error
-        except (OSError, ValueError) as error:
-            raise ImageError(f"{label} cannot be read: {describe_error(error)}.") from error
-    if hasattr(source, "read"):
-        return _drain(source, name or str(getattr(source, "name", "stream")))
-    raise ImageError(
-        f"An image is a path, bytes, a binary stream or an array with its photometric "
-        f"interpretation, found {type(source).__name__}."
-    )
-
-
-def _drain(stream: BinaryIO, label: str) -> tuple[bytes, str]:
-    try:
-        data = stream.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{label} cannot be read: {describe_error(error)}.") from error
-    if not isinstance(data, bytes):
-        raise ImageError(f"{label} yields {type(data).__name__}, a binary stream is needed.")
-    if len(data) > MAX_BYTES:
-        raise ImageError(f"{label} has more than {MAX_BYTES >> 20} MiB, the most allowed.")
-    return data, label

@@ -5,7 +5,8 @@ from pneumoscope.training.folder import RunFolder
 from pneumoscope.training.loop import EpochRow, Observer
 from pneumoscope.training.recipe import Recipe, Stage, list_recipes, load_recipe
 from pneumoscope.training.recorders import Silent
-from pneumoscope.training.run import TrainingRequest, TrainingResult, resume, train
+from pneumoscope.training.request import TrainingRequest
+from pneumoscope.training.run import TrainingResult, resume, train
 
 __all__ = [
     "EpochRow",

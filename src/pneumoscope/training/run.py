@@ -6,7 +6,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,7 @@ from numpy.typing import NDArray
 from pneumoscope import runtime
 from pneumoscope._files import replace_atomically
 from pneumoscope.datasets import (
-    CollectionOptions,
     Grouping,
-    Layout,
     build_manifest,
     load_pixels,
     open_collection,
@@ -57,23 +55,9 @@ from pneumoscope.training.inputs import (
 )
 from pneumoscope.training.judging import describe_bundle, describe_context, judge_stages
 from pneumoscope.training.loop import EpochRow, Observer, Task, train_stage
-from pneumoscope.training.recipe import ClassWeighting, Recipe, Stage, parse_recipe
+from pneumoscope.training.recipe import ClassWeighting, Stage
 from pneumoscope.training.recorders import MlflowRecorder, Several, TensorBoardRecorder
-
-
-@dataclass(frozen=True)
-class TrainingRequest:
-    """What a run is asked to do."""
-
-    data: Path
-    out: Path
-    recipe: Recipe
-    weights: str = "auto"
-    seed: int = 0
-    device: str = "auto"
-    options: CollectionOptions = field(default_factory=CollectionOptions)
-    allow_contamination: bool = False
-    mlflow: bool = False
+from pneumoscope.training.request import TrainingRequest, describe_request, parse_request
 
 
 @dataclass(frozen=True)
@@ -98,7 +82,7 @@ def train(request: TrainingRequest, observer: Observer) -> TrainingResult:
     """
     folder = RunFolder(request.out)
     with folder.hold(resume=False):
-        config = _describe_request(request)
+        config = describe_request(request)
         run = _Run(folder, request, config, observer)
         run.prepare()
         return run.finish()
@@ -109,7 +93,7 @@ def resume(out: Path, observer: Observer) -> TrainingResult:
     folder = RunFolder(out)
     with folder.hold(resume=True):
         config = folder.read_config()
-        request = _parse_request(config, out)
+        request = parse_request(config, out)
         run = _Run(folder, request, config, observer)
         run.reopen()
         return run.finish()
@@ -428,36 +412,6 @@ def _summarise(stage: Stage, state: StageState) -> str:
     if stage.averaging:
         return f"{stopped}, averaged weights of epoch {state.best_epoch}"
     return f"{stopped}, best {state.best_epoch}"
-
-
-def _describe_request(request: TrainingRequest) -> dict[str, Any]:
-    return {
-        "data": str(request.data.resolve()),
-        "weights": request.weights,
-        "seed": request.seed,
-        "device": request.device,
-        "options": dataclasses.asdict(request.options),
-        "allow_contamination": request.allow_contamination,
-        "mlflow": request.mlflow,
-        "recipe": request.recipe.model_dump(mode="json"),
-    }
-
-
-def _parse_request(config: dict[str, Any], out: Path) -> TrainingRequest:
-    options = dict(config["options"])
-    if options["layout"] is not None:
-        options["layout"] = Layout(options["layout"])
-    return TrainingRequest(
-        data=Path(config["data"]),
-        out=out,
-        recipe=parse_recipe(config["recipe"], "config.yaml"),
-        weights=config["weights"],
-        seed=config["seed"],
-        device=config["device"],
-        options=CollectionOptions(**options),
-        allow_contamination=config["allow_contamination"],
-        mlflow=config["mlflow"],
-    )
 
 
 def _describe_origin(origin: WeightsOrigin) -> dict[str, Any]:

@@ -1,0 +1,26 @@
+"""What stands around the numbers of an evaluation: data, limits, history, configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+
+@dataclass(frozen=True)
+class EvaluationContext:
+    """What a reader must know to judge the numbers."""
+
+    title: str
+    data_summary: dict[str, Any]
+    """layout, counts (split → label → n), sources, excluded, grouping, seed."""
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    """What invalidates or limits the numbers; printed at the top."""
+    history: pl.DataFrame | None = None
+    stage_summaries: dict[str, str] = field(default_factory=dict)
+    best_epochs: dict[str, int] = field(default_factory=dict)
+    configuration: dict[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+    environment: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,58 @@
+"""What a run is asked to do, and how that is written down and read back."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pneumoscope.datasets import CollectionOptions, Layout
+from pneumoscope.training.recipe import Recipe, parse_recipe
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What a run is asked to do."""
+
+    data: Path
+    out: Path
+    recipe: Recipe
+    weights: str = "auto"
+    seed: int = 0
+    device: str = "auto"
+    options: CollectionOptions = field(default_factory=CollectionOptions)
+    allow_contamination: bool = False
+    mlflow: bool = False
+
+
+def describe_request(request: TrainingRequest) -> dict[str, Any]:
+    """Return a request as plain values for `config.yaml`."""
+    return {
+        "data": str(request.data.resolve()),
+        "weights": request.weights,
+        "seed": request.seed,
+        "device": request.device,
+        "options": dataclasses.asdict(request.options),
+        "allow_contamination": request.allow_contamination,
+        "mlflow": request.mlflow,
+        "recipe": request.recipe.model_dump(mode="json"),
+    }
+
+
+def parse_request(config: dict[str, Any], out: Path) -> TrainingRequest:
+    """Return the request that `config.yaml` describes."""
+    options = dict(config["options"])
+    if options["layout"] is not None:
+        options["layout"] = Layout(options["layout"])
+    return TrainingRequest(
+        data=Path(config["data"]),
+        out=out,
+        recipe=parse_recipe(config["recipe"], "config.yaml"),
+        weights=config["weights"],
+        seed=config["seed"],
+        device=config["device"],
+        options=CollectionOptions(**options),
+        allow_contamination=config["allow_contamination"],
+        mlflow=config["mlflow"],
+    )
