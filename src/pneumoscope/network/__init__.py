@@ -7,6 +7,7 @@ from pneumoscope.network.download import (
     find_weights,
 )
 from pneumoscope.network.export import load_network, round_weights, save_bundle
+from pneumoscope.network.folding import fold_batch_norm
 from pneumoscope.network.graph import build_graph
 from pneumoscope.network.resnet import PARTS, NetworkOutput, PneumoniaResNet50, initialise_head
 from pneumoscope.network.weights import (
@@ -32,6 +33,7 @@ __all__ = [
     "draw_weights",
     "fetch_weights",
     "find_weights",
+    "fold_batch_norm",
     "initialise_head",
     "load_initial_weights",
     "load_network",

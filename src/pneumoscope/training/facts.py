@@ -24,7 +24,6 @@ class RunFacts:
     seed: int
     device: torch.device
     precision: Precision
-    allow_contamination: bool
     config: dict[str, Any]
     frame: pl.DataFrame = field(default_factory=pl.DataFrame)
     history: list[EpochRow] = field(default_factory=list)
@@ -66,7 +65,7 @@ class RunFacts:
             )
         return warnings
 
-    def make_autocast(self, precision: Precision | None = None) -> torch.autocast:
-        """Return the context of the forward pass, in the run's precision by default."""
-        enabled = (precision or self.precision) is Precision.BF16
+    def make_autocast(self) -> torch.autocast:
+        """Return the context of the forward pass, in the run's precision."""
+        enabled = self.precision is Precision.BF16
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pneumoscope.images import PreprocessingSpec, normalise
-from pneumoscope.network import PneumoniaResNet50
+from pneumoscope.network import PneumoniaResNet50, fold_batch_norm
 from pneumoscope.training.augmentation import augment_batch, resize_batch
 from pneumoscope.training.recipe import Augmentation
 
@@ -66,13 +66,13 @@ class FrozenInputs:
         self, network: PneumoniaResNet50, images: PixelInputs, cut: str, autocast: torch.autocast
     ) -> None:
         self.cut: str | None = cut
-        self._network = network
+        self._network = fold_batch_norm(network)
         self._images = images
         self._autocast = autocast
 
     @torch.no_grad()
     def load_batch(self, rows: NDArray[np.int64], size: int, train: bool) -> Tensor:
-        """Return activations; the loop keeps frozen batch norm at its stored statistics."""
+        """Return activations, float or bf16 as the context of the forward pass has it."""
         images = self._images.load_batch(rows, size, train)
         with self._autocast:
             return run_frozen(self._network, images, self.cut or POOLED)

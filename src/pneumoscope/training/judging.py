@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pneumoscope import __version__
 from pneumoscope.bundle import BundleInfo, Calibration, DataInfo, OperatingPointInfo
 from pneumoscope.errors import RunError
 from pneumoscope.evaluation import OperatingPoint, choose_operating_points
 from pneumoscope.evidence import EvaluationContext, summarise
-from pneumoscope.network import PneumoniaResNet50, round_weights
+from pneumoscope.network import PARTS, PneumoniaResNet50, fold_batch_norm, round_weights
 from pneumoscope.training.environment import describe_environment
 from pneumoscope.training.facts import RunFacts
-from pneumoscope.training.inputs import PixelInputs
-from pneumoscope.training.loop import Task, predict_logits
-from pneumoscope.training.recipe import Precision
+from pneumoscope.training.inputs import PixelInputs, run_frozen, run_trainable
+from pneumoscope.training.recipe import Stage
 
 Points = dict[str, dict[str, OperatingPoint]]
 #: Of the numbers of a split, those that a bundle carries along.
@@ -36,6 +37,7 @@ def judge_stages(
     network: PneumoniaResNet50,
     pixels: NDArray[np.uint8],
     load_stage: Callable[[str], object],
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[pl.DataFrame, Points]:
     """Return predictions of every stage on validation and test, and thresholds from validation.
 
@@ -47,34 +49,27 @@ def judge_stages(
     RunError
         A stage diverged.
     """
-    rows = np.concatenate([facts.find_rows("val"), facts.find_rows("test")])
-    base = facts.frame[rows.tolist()].select("path", "label", "split", "patient", "subtype")
-    size = facts.recipe.preprocessing.size
-    task = Task(
-        inputs=PixelInputs(pixels, facts.recipe.preprocessing, None, facts.device),
-        labels=facts.read_labels(),
-        train_rows=rows,
-        val_rows=rows,
-        positive_weight=1.0,
-        image_size=size,
-        seed=facts.seed,
-        device=facts.device,
-        autocast=facts.make_autocast(Precision.FP32),
-    )
-    tables, points = [], {}
+    networks = {}
     for stage in facts.recipe.stages:
         load_stage(stage.name)
         round_weights(network)
-        logits = predict_logits(network, task, rows, size)
-        if not np.isfinite(logits).all():
+        networks[stage.name] = fold_batch_norm(network)
+    rows = np.concatenate([facts.find_rows("val"), facts.find_rows("test")])
+    images = PixelInputs(pixels, facts.recipe.preprocessing, None, facts.device)
+    size = facts.recipe.preprocessing.size
+    logits = _predict_stages(networks, facts.recipe.stages, images, rows, size, progress)
+    base = facts.frame[rows.tolist()].select("path", "label", "split", "patient", "subtype")
+    tables, points = [], {}
+    for stage in facts.recipe.stages:
+        if not np.isfinite(logits[stage.name]).all():
             raise RunError(
                 f"The stage {stage.name} diverged: its answers are not numbers; "
                 f"try --set {stage.name}.learning_rate={stage.learning_rate / 10:g}."
             )
         table = base.with_columns(
             pl.lit(stage.name).alias("stage"),
-            pl.Series("logit", logits),
-            pl.Series("probability", Calibration().apply(logits)),
+            pl.Series("logit", logits[stage.name]),
+            pl.Series("probability", Calibration().apply(logits[stage.name])),
         )
         tables.append(table)
         val = table.filter(pl.col("split") == "val")
@@ -85,6 +80,38 @@ def judge_stages(
             specificity=facts.recipe.rule_in_specificity,
         )
     return pl.concat(tables), points
+
+
+@torch.no_grad()
+def _predict_stages(
+    networks: Mapping[str, PneumoniaResNet50],
+    stages: Sequence[Stage],
+    images: PixelInputs,
+    rows: NDArray[np.int64],
+    size: int,
+    progress: Callable[[int, int], None] | None,
+    batch: int = 32,
+) -> dict[str, NDArray[np.float32]]:
+    """Return the logits, float32 [len(rows)], of every stage; what they share is run once."""
+    shared = _find_shared_part(stages)
+    first = networks[stages[0].name]
+    logits: dict[str, list[Tensor]] = {name: [] for name in networks}
+    for start in range(0, len(rows), batch):
+        stem = images.load_batch(rows[start : start + batch], size, train=False)
+        if shared is not None:
+            stem = run_frozen(first, stem, shared)
+        for name, network in networks.items():
+            logits[name].append(run_trainable(network, stem, shared).cpu())
+        if progress:
+            progress(min(start + batch, len(rows)), len(rows))
+    return {name: torch.cat(parts).numpy() for name, parts in logits.items()}
+
+
+def _find_shared_part(stages: Sequence[Stage]) -> str | None:
+    """Return the last part that no stage after the first has changed, None where there is none."""
+    frozen = [stage.frozen_upto for stage in stages[1:]]
+    kept = [part for part in frozen if part is not None]
+    return min(kept, key=PARTS.index) if kept and len(kept) == len(frozen) else None
 
 
 def describe_bundle(
@@ -112,7 +139,7 @@ def describe_bundle(
             sources=facts.list_sources(),
             counts=facts.count_images(),
             phantom=facts.is_phantom(),
-            allow_contamination=facts.allow_contamination,
+            contaminated=bool(facts.config["weights_taken"]["contaminated"]),
         ),
         warnings=facts.list_warnings(),
         versions={

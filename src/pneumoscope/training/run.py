@@ -117,7 +117,6 @@ class _Run:
             seed=request.seed,
             device=device,
             precision=choose_precision(request.recipe.precision, device),
-            allow_contamination=request.allow_contamination,
             config=config,
         )
         observers: list[Observer] = [observer, TensorBoardRecorder(folder.logs)]
@@ -223,6 +222,7 @@ class _Run:
             network,
             pixels,
             lambda stage: self._load_weights(self.folder.stage_weights(stage), network),
+            progress=self._report("Judging validation and test images"),
         )
         seen = self.facts.frame.filter(pl.col("split") != "test")["sha256"].to_list()
         validation = predictions.filter((pl.col("stage") == final) & (pl.col("split") == "val"))
