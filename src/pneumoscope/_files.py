@@ -53,6 +53,45 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
+@contextmanager
+def build_folder(destination: Path) -> Iterator[Path]:
+    """Yield a hidden folder beside `destination`; on success it takes that place.
+
+    The place must be free, or an empty folder. Nothing half-made ever looks whole: what a killed
+    process left behind is removed, what a living one builds is let be.
+    """
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{destination.name}.part-"
+    _remove_stale(destination.parent, prefix)
+    staging = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=destination.parent))
+    try:
+        yield staging
+        staging.chmod(0o777 & ~_umask())
+        if destination.is_dir():
+            destination.rmdir()
+        staging.rename(destination)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _remove_stale(folder: Path, prefix: str) -> None:
+    for entry in folder.iterdir():
+        if entry.name.startswith(prefix):
+            owner = entry.name.removeprefix(prefix).split("-")[0]
+            if not owner.isdigit() or not _is_alive(int(owner)):
+                shutil.rmtree(entry, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def find_cache_folder() -> Path:
     """Return the folder for caches: `PNEUMOSCOPE_CACHE`, or the user's own cache folder."""
     chosen = os.environ.get("PNEUMOSCOPE_CACHE")

@@ -13,7 +13,6 @@ import shutil
 import stat
 import struct
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from pneumoscope._files import find_cache_folder, hash_file
+from pneumoscope._files import build_folder, find_cache_folder, hash_file
 from pneumoscope.errors import ArchiveError
 
 MAX_FILES = 2_000_000
@@ -71,12 +70,8 @@ def extract_archive(
     """
     if destination.exists():
         raise ArchiveError(f"{destination} exists already: choose another folder, or remove it.")
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(
-        tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".part", dir=destination.parent)
-    )
     try:
-        with _open_archive(archive) as members:
+        with build_folder(destination) as staging, _open_archive(archive) as members:
             wanted = _plan(archive, members, staging)
             total = sum(member.size for member in wanted)
             done = 0
@@ -84,8 +79,6 @@ def extract_archive(
                 done += _write(archive, member, staging)
                 if progress:
                     progress(done, total)
-        staging.chmod(0o755)
-        staging.rename(destination)
         return len(wanted)
     except (
         zipfile.BadZipFile,
@@ -100,8 +93,6 @@ def extract_archive(
         raise ArchiveError(f"{archive} is damaged: {error}.") from error
     except OSError as error:  # names that are too long, a file where a folder should be, no space
         raise ArchiveError(f"{archive} cannot be unpacked into {destination}: {error}.") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 class _open_archive:  # noqa: N801  a context manager, used as a function

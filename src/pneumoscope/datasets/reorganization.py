@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from typing import Any
 import polars as pl
 from PIL import Image
 
-from pneumoscope._files import hash_bytes, write_atomically
+from pneumoscope._files import build_folder, hash_bytes, write_atomically
 from pneumoscope.datasets.arrays import read_radiograph, split_ref
 from pneumoscope.datasets.collection import open_collection
 from pneumoscope.datasets.items import (
@@ -187,36 +186,27 @@ def _build(
     manifest: Manifest,
 ) -> list[str]:
     """Lay everything out beside the destination, then move it there at once."""
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{destination.name}.part-"
-    _remove_stale(destination.parent, prefix)
-    staging = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=destination.parent))
     notes: list[str] = []
     try:
-        for split in SPLITS:
-            for label in LABELS:
-                (staging / split / label).mkdir(parents=True)
-        copied = sum(
-            _place(ref, staging / target, link)
-            for ref, target in frame.select("path", "target").iter_rows()
-        )
-        if copied and link is LinkMode.HARD:
-            notes.append(f"{copied} files were copied: they lie on another disk, or in arrays.")
-        if "phantom" in frame["source"].to_list() and (root / PHANTOM_MARKER).is_file():
-            shutil.copyfile(root / PHANTOM_MARKER, staging / PHANTOM_MARKER)
-        placed = pl.Series([str(staging / target) for target in frame["target"]])
-        write_manifest(
-            frame.drop("target").with_columns(placed.alias("path")), staging / MANIFEST_NAME
-        )
-        write_atomically(staging / f".{_SETTINGS}", json.dumps(settings))
-        staging.chmod(0o755)
-        if destination.exists():
-            destination.rmdir()  # it is empty
-        staging.rename(destination)
+        with build_folder(destination) as staging:
+            for split in SPLITS:
+                for label in LABELS:
+                    (staging / split / label).mkdir(parents=True)
+            copied = sum(
+                _place(ref, staging / target, link)
+                for ref, target in frame.select("path", "target").iter_rows()
+            )
+            if copied and link is LinkMode.HARD:
+                notes.append(f"{copied} files were copied: they lie on another disk, or in arrays.")
+            if "phantom" in frame["source"].to_list() and (root / PHANTOM_MARKER).is_file():
+                shutil.copyfile(root / PHANTOM_MARKER, staging / PHANTOM_MARKER)
+            placed = pl.Series([str(staging / target) for target in frame["target"]])
+            write_manifest(
+                frame.drop("target").with_columns(placed.alias("path")), staging / MANIFEST_NAME
+            )
+            write_atomically(staging / f".{_SETTINGS}", json.dumps(settings))
     except OSError as error:
         raise DataError(f"{destination} cannot be made: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return notes
 
 
@@ -244,21 +234,3 @@ def _place(ref: str, target: Path, link: LinkMode) -> int:
                 raise
     shutil.copyfile(file, target)
     return 1
-
-
-def _remove_stale(folder: Path, prefix: str) -> None:
-    """Remove what a killed run left behind; what a living one builds is let be."""
-    for entry in folder.glob(f"{prefix}*"):
-        owner = entry.name.removeprefix(prefix).split("-")[0]
-        if not owner.isdigit() or not _is_alive(int(owner)):
-            shutil.rmtree(entry, ignore_errors=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

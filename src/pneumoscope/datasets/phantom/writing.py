@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pneumoscope._files import write_atomically
+from pneumoscope._files import build_folder, write_atomically
 from pneumoscope.datasets.items import NORMAL, PHANTOM_MARKER, PNEUMONIA
 from pneumoscope.datasets.phantom.anatomy import draw_body
 from pneumoscope.datasets.phantom.disease import Disease
@@ -78,9 +76,7 @@ def write_phantoms(
         if _read_marker(folder) == marker:
             return PhantomResult(folder, counts, changed=False)
         raise DataError(f"{folder} holds something else: choose a new folder, or remove it.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
-    try:
+    with build_folder(folder) as staging:
         for name in (NORMAL, PNEUMONIA, MASKS):
             (staging / name).mkdir()
         plans = [_plan(index) for index in range(n)]
@@ -91,12 +87,6 @@ def write_phantoms(
                     progress(done, n)
         note = "synthetic radiographs: for demonstrations and tests only"
         write_atomically(staging / PHANTOM_MARKER, json.dumps({**marker, "note": note}, indent=2))
-        staging.chmod(0o755)
-        if folder.exists():
-            folder.rmdir()
-        staging.rename(folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return PhantomResult(folder, counts, changed=True)
 
 
