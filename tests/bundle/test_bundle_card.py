@@ -47,8 +47,8 @@ def test_a_card_says_that_a_model_comes_from_phantoms(
 
 
 def test_a_card_says_that_the_start_was_contaminated(make_info: MakeInfo) -> None:
-    data = DataInfo(layout="kaggle", sources=[], counts={}, allow_contamination=True)
-    assert "may have seen test images" in write_card(make_info(data=data))
+    data = DataInfo(layout="kaggle", sources=[], counts={}, contaminated=True)
+    assert "have seen test images" in write_card(make_info(data=data))
 
 
 def test_results_come_with_their_intervals(make_info: MakeInfo) -> None:
@@ -68,4 +68,4 @@ def test_a_card_without_results_says_where_they_are(make_info: MakeInfo) -> None
 
 
 def test_the_deciding_operating_point_is_marked(make_info: MakeInfo) -> None:
-    assert "| balanced (decides) | 0.4000 | Youden | 0.970 | 0.900 |" in write_card(make_info())
+    assert "| balanced (decides) | 0.400 | Youden | 0.970 | 0.900 |" in write_card(make_info())

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pneumoscope._probability import format_probability
 from pneumoscope.bundle.schema import BundleInfo
 
 #: What the evaluation calls a number, and what the card calls it.
@@ -82,8 +83,8 @@ def _write_warnings(info: BundleInfo) -> list[str]:
         warnings.insert(
             0, "Trained on synthetic phantoms: for demonstrations and tests only, never on people."
         )
-    if info.data.allow_contamination and not any("start" in warning for warning in warnings):
-        warnings.append("Started from weights that may have seen test images: numbers too good.")
+    if info.data.contaminated and not any("start" in warning for warning in warnings):
+        warnings.append("Started from weights that have seen test images: numbers too good.")
     return [f"> **Warning.** {_one_line(warning)}" for warning in warnings]
 
 
@@ -133,7 +134,7 @@ def _write_points(info: BundleInfo) -> str:
     rows = [
         [
             f"{name} (decides)" if name == info.decides else name,
-            f"{point.threshold:.4f}",
+            format_probability(point.threshold),
             point.target,
             "–" if point.sensitivity is None else f"{point.sensitivity:.3f}",
             "–" if point.specificity is None else f"{point.specificity:.3f}",

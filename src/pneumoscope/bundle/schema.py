@@ -72,8 +72,8 @@ class DataInfo(_Part):
     """Images by split and class: `{"train": {"NORMAL": 1080, …}, …}`."""
     phantom: bool = False
     """Trained, wholly or in part, on synthetic radiographs."""
-    allow_contamination: bool = False
-    """Started from weights that may have seen a test image, on the user's word."""
+    contaminated: bool = False
+    """Started from weights that have seen test images, on the user's word."""
 
 
 class FileInfo(_Part):

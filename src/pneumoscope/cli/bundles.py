@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pneumoscope._probability import format_probability
+
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
@@ -118,7 +120,7 @@ def _list_points(bundle: Bundle) -> Table:
         _add_row(
             table,
             f"{name}{decides}",
-            f"{point.threshold:.4f}",
+            format_probability(point.threshold),
             point.target,
             _format_number(point.sensitivity),
             _format_number(point.specificity),

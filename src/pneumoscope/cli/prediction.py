@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
+from pneumoscope._probability import format_probability
 from pneumoscope.cli._options import BundleOption, EngineOption, PrecisionOption, QuietOption
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class _Table:
         decision = finding.decision.value if finding.decision else finding.status.value.upper()
         rest = finding.message
         if finding.probability is not None:
-            rest = f"{finding.probability:.3f}  {finding.path}"
+            rest = f"{format_probability(finding.probability)}  {finding.path}"
         said = typer.style(f"{decision:<9}", fg=_COLOURS.get(decision, "green"), bold=True)
         typer.echo(f"{said}  {_make_printable(rest)}")
         self._warnings |= {str(code) for code in finding.warnings}
@@ -184,7 +185,7 @@ def _make_printable(text: str) -> str:
 _COLOURS = {"PNEUMONIA": "red", "REFER": "yellow", "ERROR": "magenta"}
 _WARNINGS = {
     "phantom_model": "the model was trained on synthetic phantoms: for demonstrations only",
-    "contaminated_model": "the model started from weights that may have seen its test images",
+    "contaminated_model": "the model started from weights that have seen its test images",
 }
 _PRINTERS: dict[OutputFormat, type[_JsonLines] | type[_Csv] | type[_Table]] = {
     OutputFormat.JSONL: _JsonLines,

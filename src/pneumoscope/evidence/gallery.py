@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from pneumoscope._probability import format_probability
 from pneumoscope.datasets import read_radiograph
 from pneumoscope.errors import ImageError
 from pneumoscope.runtime import CAPTION, Predictor, draw_heatmap
@@ -62,7 +63,7 @@ def draw_gallery(
             small, tinted = _shrink(plain), _shrink(overlay)
             tiles.append(GalleryTile(kind, path, probability, _encode(small), _encode(tinted)))
             if len(pictures) < _SHEET:
-                pictures.append((f"{kind}\np = {probability:.3f}", small, tinted))
+                pictures.append((f"{kind}\np = {format_probability(probability)}", small, tinted))
     if pictures:
         _draw_sheet(pictures, folder)
     return tiles

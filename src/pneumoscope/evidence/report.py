@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pneumoscope import __version__
 from pneumoscope._files import write_atomically
+from pneumoscope._probability import format_probability
 from pneumoscope.runtime import CAPTION
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def write_report(
         loader=PackageLoader("pneumoscope.evidence"), autoescape=True, undefined=StrictUndefined
     )
     environment.filters["basename"] = lambda ref: Path(ref).name
+    environment.filters["probability"] = format_probability
     shown = metrics[final][split]
     stages = [stage for stage in metrics if stage != "final"]
     page = environment.get_template("report.html").render(
@@ -73,6 +75,7 @@ def write_report(
         points=[(name, point) for name, point in shown["operating_points"].items()]
         + [("at 0.5", {**shown["at_0.5"], "target": "the usual default, for comparison"})],
         show=_show,
+        interval=_show_interval,
         thousand=[_count_in_thousand(shown, prevalence) for prevalence in _PREVALENCES],
         figures={name: _embed(figure) for name, figure in figures.items()},
         tiles=tiles,
@@ -91,11 +94,16 @@ def _show(metrics: dict[str, Any], key: str) -> str:
         return "–"
     if isinstance(value, int):
         return str(value)
-    text = f"{value:.3f}"
-    if key in metrics.get("intervals", {}):
-        low, high = metrics["intervals"][key]
-        text += f" ({low:.3f}–{high:.3f})"
-    return text
+    text = format_probability(value) if key == "threshold" else f"{value:.3f}"
+    interval = _show_interval(metrics, key)
+    return f"{text} ({interval})" if interval else text
+
+
+def _show_interval(metrics: dict[str, Any], key: str) -> str:
+    if key not in metrics.get("intervals", {}):
+        return ""
+    low, high = metrics["intervals"][key]
+    return f"{low:.3f}–{high:.3f}"
 
 
 def _count_in_thousand(metrics: dict[str, Any], prevalence: float) -> dict[str, Any]:

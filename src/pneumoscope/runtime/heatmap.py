@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from pneumoscope._files import write_atomically
+from pneumoscope._probability import format_probability
 from pneumoscope.errors import ImageError
 from pneumoscope.images import Radiograph, read
 from pneumoscope.runtime.finding import Finding
@@ -112,9 +113,12 @@ def save_heatmap(
 
 def _add_caption(overlay: Image.Image, finding: Finding) -> Image.Image:
     """Return the picture with two lines below: the answer, and what the colours are not."""
+    assert finding.probability is not None
+    assert finding.threshold is not None  # where there is a map, there is an answer
     decision = finding.decision.value if finding.decision else ""
     lines = (
-        f"{decision}  p = {finding.probability:.3f}  threshold {finding.threshold:.3f}",
+        f"{decision}  p = {format_probability(finding.probability)}  "
+        f"threshold {format_probability(finding.threshold)}",
         f"{CAPTION} · research use, not a diagnosis",
     )
     size = max(10, overlay.width // 45)

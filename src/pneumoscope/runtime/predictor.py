@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumoscope._probability import format_probability
 from pneumoscope.bundle import Bundle, find_shipped_bundle, read_bundle
 from pneumoscope.errors import BundleError, ImageError, PneumoscopeError
 from pneumoscope.images import Radiograph, from_array, normalise, read, resample
@@ -222,8 +223,8 @@ class Predictor:
             rule_in=rule_in.threshold if rule_in else None,
             warnings=self._warnings,
             message=(
-                f"{decision.value}: probability {probability:.3f}, {side} the threshold "
-                f"{self.threshold:.3f} ({self.operating_point})."
+                f"{decision.value}: probability {format_probability(probability)}, {side} "
+                f"the threshold {format_probability(self.threshold)} ({self.operating_point})."
             ),
             precision=self.precision,
             bundle=self.bundle.sha256,
@@ -234,7 +235,7 @@ class Predictor:
 def _list_warnings(bundle: Bundle) -> tuple[WarningCode, ...]:
     data = bundle.info.data
     warnings = [WarningCode.PHANTOM_MODEL] if data.phantom else []
-    if data.allow_contamination:
+    if data.contaminated:
         warnings.append(WarningCode.CONTAMINATED_MODEL)
     return tuple(warnings)
 
