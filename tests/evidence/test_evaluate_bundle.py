@@ -9,6 +9,7 @@ import shutil
 from html.parser import HTMLParser
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -212,13 +213,21 @@ def test_images_of_the_training_are_noticed(bundle, phantoms, tmp_path):
     assert warning.startswith(sentence)
     assert "the numbers are too good" in warning
     assert sentence in (result.out / "report.html").read_text()
-    unseen = result.metrics["unseen_images"]["all"]
-    assert unseen["n"] == 60 - seen
+
+
+def test_the_unseen_among_seen_images_are_judged_apart(bundle, phantoms, tmp_path):
+    result = evaluate_bundle(bundle, phantoms, tmp_path / "out")
+    seen = len(read_bundle(bundle).training_hashes())
+    written = json.loads((result.out / "metrics.json").read_text())
+    assert written[result.stage]["unseen"]["n"] == 60 - seen
+    rows = pl.read_csv(result.out / "predictions.csv")
+    assert rows["seen"].sum() == seen
+    assert f"{result.stage}, unseen" in (result.out / "report.html").read_text()
 
 
 def test_strangers_raise_no_such_warning(result):
     assert not [w for w in result.warnings if "trained or chosen on" in w]
-    assert "unseen_images" not in result.metrics
+    assert "unseen" not in result.metrics[result.stage]
 
 
 # -- splits and refusals --------------------------------------------------------------------------

@@ -8,7 +8,9 @@ import json
 import os
 import platform
 import shutil
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
@@ -84,6 +86,8 @@ def _describe_hardware() -> dict[str, Any]:
     except OSError:
         pass  # not Linux: the plain name has to do
     wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+    if torch := _import_torch():  # knows what the processor does where the kernel does not tell
+        flags |= {name for name, has in torch.cpu.get_capabilities().items() if has is True}
     return {
         "cpu": model,
         "cores": os.cpu_count(),
@@ -93,11 +97,14 @@ def _describe_hardware() -> dict[str, Any]:
 
 
 def _describe_gpu() -> str:
-    if importlib.util.find_spec("torch") is None:
+    torch = _import_torch()
+    if torch is None:
         return "not looked for: torch is not installed"
-    import torch
-
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+
+
+def _import_torch() -> ModuleType | None:
+    return None if importlib.util.find_spec("torch") is None else import_module("torch")
 
 
 def _describe_places() -> dict[str, Any]:

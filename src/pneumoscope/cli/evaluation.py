@@ -79,6 +79,11 @@ def evaluate(
         interval = found["intervals"].get(key)  # none of an AUC from too few images
         said = f"  (95 % interval {interval[0]:.3f}–{interval[1]:.3f})" if interval else ""
         typer.echo(f"{name:12} {found[key]:.3f}{said}")
+    if unseen := result.metrics[result.stage].get("unseen"):
+        typer.echo(
+            f"On the {unseen['n']} images that the bundle was not trained or chosen on, it missed "
+            f"{unseen['fn']} of {unseen['support_pneumonia']}, with {unseen['fp']} false alarms."
+        )
     typer.echo(f"Report: {result.out / 'report.html'}")
     typer.echo("Research use, not a diagnosis.")
     if result.excluded:

@@ -28,6 +28,7 @@ from pneumoscope.evidence.report import write_report
 from pneumoscope.runtime import Predictor
 
 Points = Mapping[str, Mapping[str, OperatingPoint]]
+_SPLITS = ("train", "val", "test", "all")
 
 
 def write_evaluation(
@@ -44,7 +45,9 @@ def write_evaluation(
     Parameters
     ----------
     predictions
-        One row an image and stage: path, label, split, patient, subtype, stage, logit, probability.
+        One row an image and stage: path, label, split, patient, subtype, stage, logit, probability,
+        and optionally seen, whether the model was trained or chosen on the image: where that holds
+        for some, the others are judged once more as `unseen`.
     operating_points
         Stage → name → point; `balanced` decides.
     final
@@ -75,11 +78,13 @@ def summarise(predictions: pl.DataFrame, points: Points, final: str) -> dict[str
     """Return the tree of `metrics.json`: stage → split → numbers, and the final stage."""
     tree: dict[str, Any] = {}
     for stage, stage_points in points.items():
-        tree[stage] = {}
-        for split in ("train", "val", "test", "all"):
-            rows = predictions.filter((pl.col("stage") == stage) & (pl.col("split") == split))
-            if rows.height:
-                tree[stage][split] = _summarise_rows(rows, stage_points)
+        rows = predictions.filter(pl.col("stage") == stage)
+        parts = {split: rows.filter(pl.col("split") == split) for split in _SPLITS}
+        if "seen" in rows.columns and rows["seen"].any():
+            parts["unseen"] = rows.filter(~pl.col("seen"))
+        tree[stage] = {
+            name: _summarise_rows(part, stage_points) for name, part in parts.items() if part.height
+        }
     tree["final"] = final
     return tree
 

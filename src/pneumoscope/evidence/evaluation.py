@@ -25,7 +25,7 @@ from pneumoscope.datasets import (
 )
 from pneumoscope.errors import DataError
 from pneumoscope.evaluation import OperatingPoint
-from pneumoscope.evidence.assessment import summarise, write_evaluation
+from pneumoscope.evidence.assessment import write_evaluation
 from pneumoscope.evidence.context import EvaluationContext
 from pneumoscope.runtime import Predictor, load
 
@@ -76,10 +76,12 @@ def evaluate_bundle(
     collection = open_collection(data, options)
     manifest = build_manifest(collection, progress=progress)
     frame, split, note = _choose_split(manifest.frame, collection.layout, split)
+    seen = frame["sha256"].is_in(list(predictor.bundle.training_hashes()))
+    frame = frame.with_columns(seen=seen)
     notes = [*collection.notes, *manifest.notes, note]
-    warnings = _list_warnings(predictor.bundle, frame)
     final = str(predictor.bundle.info.training.get("final", "model"))
     predictions = _predict(predictor, frame, final, split, progress)
+    warnings = _list_warnings(predictor.bundle, frame)
     points = {final: _read_points(predictor.bundle)}
     excluded = (*collection.skipped, *manifest.excluded)
     context = EvaluationContext(
@@ -98,9 +100,6 @@ def evaluate_bundle(
         environment={"pneumoscope": __version__, "python": platform.python_version()},
     )
     metrics = write_evaluation(out, predictions, points, final, context, explainer=predictor)
-    unseen = frame["sha256"].is_in(list(predictor.bundle.training_hashes())).not_()
-    if 0 < unseen.sum() < frame.height:
-        metrics["unseen_images"] = summarise(predictions.filter(unseen), points, final)[final]
     return EvaluationResult(
         out, final, split, metrics, tuple(notes), tuple(warnings), tuple(manifest.excluded)
     )
@@ -129,7 +128,7 @@ def _list_warnings(bundle: Bundle, frame: pl.DataFrame) -> list[str]:
     warnings = list(bundle.info.warnings)
     if "phantom" in frame["source"].to_list():
         warnings.append("These images are synthetic phantoms: for demonstrations and tests only.")
-    seen = int(frame["sha256"].is_in(list(bundle.training_hashes())).sum())
+    seen = int(frame["seen"].sum())
     if seen:
         warnings.append(
             f"{seen} of {frame.height} images ({seen / frame.height:.0%}) were among those that "
@@ -148,7 +147,7 @@ def _predict(
         if progress:
             progress(min(start + 64, frame.height), frame.height)
     values = np.concatenate(logits)
-    return frame.select("path", "label", "split", "patient", "subtype").with_columns(
+    return frame.select("path", "label", "split", "patient", "subtype", "seen").with_columns(
         pl.lit(split).alias("split"),
         pl.lit(stage).alias("stage"),
         pl.Series("logit", values),

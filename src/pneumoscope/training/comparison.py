@@ -80,7 +80,10 @@ def _read_metrics(path: Path) -> dict[str, dict[str, Any]]:
 def _read_test_hashes(path: Path) -> frozenset[str]:
     import polars as pl
 
-    frame = pl.read_parquet(path, columns=["sha256", "split"])
+    try:
+        frame = pl.read_parquet(path, columns=["sha256", "split"], glob=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise RunError(f"{path} is missing or damaged.") from error
     return frozenset(frame.filter(pl.col("split") == "test")["sha256"])
 
 
