@@ -26,7 +26,7 @@ pneumoscope data reorganize "$DATA" "$OUT/reorganized" --limit "$IMAGES" --seed 
 say "3. Starting weights: a short robust run on other phantoms"
 pneumoscope data phantom "$OUT/other_phantoms" -n 1200 --seed 1001
 pneumoscope train "$OUT/other_phantoms" --out "$OUT/start" --recipe robust --weights none \
-  --set trained.epochs=9 --set 'trained.resolutions=[[80,0.8],[160,0.2]]' \
+  --set trained.epochs=9 --set 'trained.resolutions=[[80,0.7],[160,0.15],[224,0.15]]' \
   --set trained.averaging=0.98 --set trained.learning_rate=0.002
 
 say "4. Train ResNet50 in two stages: frozen backbone, then fine-tuning"

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from pneumoscope.images import PreprocessingSpec
 from pneumoscope.network import PneumoniaResNet50
 from pneumoscope.training.augmentation import augment_batch, resize_batch
 from pneumoscope.training.averaging import AveragedWeights
-from pneumoscope.training.loop import derive_seed, one_cycle
-from pneumoscope.training.recipe import Augmentation
+from pneumoscope.training.inputs import PixelInputs
+from pneumoscope.training.loop import Task, derive_seed, one_cycle, train_stage
+from pneumoscope.training.recipe import Augmentation, Stage
+from pneumoscope.training.recorders import Silent
 
 
 def test_no_augmentation_changes_nothing(rng):
@@ -71,3 +74,37 @@ def test_the_average_agrees_with_a_plain_recurrence():
         expected = decay * expected + (1 - decay) * network.fc.weight.detach()
     assert torch.allclose(average.network.fc.weight, expected, atol=1e-5)
     assert not math.isnan(float(average.network.bn1.running_var.sum()))
+
+
+def test_a_restarted_average_forgets_what_it_held():
+    network = PneumoniaResNet50()
+    average = AveragedWeights(network, decay=0.999)
+    for bias, updates in ((1.0, 300), (3.0, 300)):
+        average.restart()
+        with torch.no_grad():
+            network.fc.bias.fill_(bias)
+        for _ in range(updates):
+            average.update(network)
+        assert float(average.network.fc.bias) == pytest.approx(bias, abs=1e-3)
+
+
+def test_the_average_starts_anew_where_the_image_size_changes(rng, monkeypatch):
+    stage = Stage(
+        name="trained", trainable=("head",), epochs=4, batch_size=4, averaging=0.9,
+        resolutions=((32, 0.5), (64, 0.5)),
+    )  # fmt: skip
+    cpu, rows = torch.device("cpu"), np.arange(8)
+    pixels = rng.integers(0, 256, (8, 64, 64), dtype=np.uint8)
+    task = Task(
+        inputs=PixelInputs(pixels, PreprocessingSpec(size=64), None, cpu),
+        labels=rows % 2, train_rows=rows, val_rows=rows, positive_weight=1.0, image_size=64, seed=0,
+        device=cpu, autocast=torch.autocast("cpu", enabled=False),
+    )  # fmt: skip
+    restarts, epochs = [], []
+    monkeypatch.setattr(AveragedWeights, "restart", lambda self: restarts.append(len(epochs) + 1))
+    train_stage(
+        PneumoniaResNet50(), stage, task,
+        observer=Silent(), on_checkpoint=lambda state, row: epochs.append(row.epoch),
+    )  # fmt: skip
+    assert epochs == [1, 2, 3, 4]
+    assert restarts == [3]

@@ -13,7 +13,7 @@ from pneumoscope.network import PneumoniaResNet50
 class AveragedWeights:
     """The running average (Polyak and Juditsky 1992), warmed up so that the start is forgotten.
 
-    At update t the decay is min(decay, (1 + t) / (10 + t)).
+    At update t since the (re)start the decay is min(decay, (1 + t) / (10 + t)).
     """
 
     def __init__(self, network: PneumoniaResNet50, decay: float) -> None:
@@ -21,6 +21,10 @@ class AveragedWeights:
         self.network.requires_grad_(False)
         self.updates = 0
         self._decay = decay
+
+    def restart(self) -> None:
+        """Forget what was averaged: the next updates take the network over as at the start."""
+        self.updates = 0
 
     @torch.no_grad()
     def update(self, network: PneumoniaResNet50) -> None:

@@ -121,6 +121,10 @@ class _Loop:
         started = time.perf_counter()
         epoch = self.state.epoch + 1
         size = self.stage.find_size(epoch, self.task.image_size)
+        if self.average and size != self.stage.find_size(max(1, epoch - 1), self.task.image_size):
+            # Batch-norm statistics depend on the image size (Touvron et al. 2019,
+            # arXiv:1906.06423): an average over two sizes fits neither.
+            self.average.restart()
         loss_sum, right, seen = 0.0, 0, 0
         _set_modes(self.network, self.stage)
         for step, rows in enumerate(self._draw_batches(epoch)):
