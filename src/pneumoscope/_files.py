@@ -43,11 +43,14 @@ def replace_atomically(path: Path) -> Iterator[Path]:
             os.fsync(stream.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk names no file
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, data: bytes | str) -> None:
+def write_atomically(path: Path, data: bytes | memoryview | str) -> None:
     """Write `data` to `path` so that it is there as a whole or not at all."""
     with replace_atomically(path) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pneumoscope._files import replace_atomically
+from pneumoscope._files import write_atomically
 from pneumoscope.datasets.arrays import read_radiograph
 from pneumoscope.datasets.duplicates import Fingerprint, find_near_duplicates, fingerprint
 from pneumoscope.datasets.items import Collection, Item, Skipped
@@ -110,8 +111,9 @@ def write_manifest(frame: pl.DataFrame, file: Path) -> None:
     """Write a manifest; paths below the file's folder are stored relative to it."""
     folder = f"{file.parent.absolute()}{os.sep}"
     stored = frame.with_columns(pl.col("path").str.strip_prefix(folder))
-    with replace_atomically(file) as temporary:
-        stored.write_parquet(temporary)
+    stream = io.BytesIO()
+    stored.write_parquet(stream)
+    write_atomically(file, stream.getbuffer())
 
 
 def read_manifest(file: Path) -> pl.DataFrame:

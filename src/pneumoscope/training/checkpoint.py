@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pneumoscope._files import replace_atomically
+from pneumoscope._files import write_atomically
 from pneumoscope.errors import RunError
 
 FORMAT = 1
@@ -48,8 +49,18 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "state": {name: getattr(checkpoint.state, name) for name in _FIELDS},
         "history": checkpoint.history,
     }
-    with replace_atomically(path) as temporary:
-        torch.save(tree, temporary)
+    save_tree(path, tree)
+
+
+def save_tree(path: Path, tree: dict[str, Any]) -> None:
+    """Write what `torch.load` reads, whole or not at all; a full disk raises OSError.
+
+    By way of memory: writing to the disk itself, torch gives the file a random inner name, and
+    hides the cause where the disk is full.
+    """
+    stream = io.BytesIO()
+    torch.save(tree, stream)
+    write_atomically(path, stream.getbuffer())
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from pneumoscope import runtime
-from pneumoscope._files import replace_atomically
+from pneumoscope._files import write_atomically
 from pneumoscope.datasets import (
     Grouping,
     build_manifest,
@@ -37,7 +37,13 @@ from pneumoscope.network import (
     save_bundle,
 )
 from pneumoscope.training.activations import load_activations
-from pneumoscope.training.checkpoint import Checkpoint, StageState, load_checkpoint, save_checkpoint
+from pneumoscope.training.checkpoint import (
+    Checkpoint,
+    StageState,
+    load_checkpoint,
+    save_checkpoint,
+    save_tree,
+)
 from pneumoscope.training.environment import (
     choose_device,
     choose_precision,
@@ -294,11 +300,11 @@ class _Run:
         if not self.folder.checkpoint.is_file():
             self.observer.on_message("Stopped before the first epoch was done; --resume starts it.")
             return
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         best = load_checkpoint(self.folder.checkpoint).state.best
-        with replace_atomically(self.folder.best) as temporary:
-            save_file({name: value.contiguous() for name, value in best.items()}, temporary)
+        tensors = {name: value.contiguous() for name, value in best.items()}
+        write_atomically(self.folder.best, save(tensors))
         self.observer.on_message(
             f"Stopped. The best weights so far are in {self.folder.best}; --resume goes on."
         )
@@ -384,8 +390,7 @@ class _Run:
         return progress
 
     def _save_weights(self, path: Path, network: PneumoniaResNet50, **facts: Any) -> None:
-        with replace_atomically(path) as temporary:
-            torch.save({"network": network.state_dict(), **facts}, temporary)
+        save_tree(path, {"network": network.state_dict(), **facts})
 
     def _load_weights(self, path: Path, network: PneumoniaResNet50) -> dict[str, Any]:
         try:
