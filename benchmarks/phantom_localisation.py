@@ -17,11 +17,15 @@ from PIL import Image
 
 import pneumoscope
 from pneumoscope.datasets.phantom import write_phantoms
+from pneumoscope.evaluation import wilson_interval
+from pneumoscope.images import spread_over_image
+from pneumoscope.runtime import Finding
 
 
-def find_peak(activation_map: NDArray[np.float32], size: tuple[int, int]) -> tuple[int, int]:
+def find_peak(finding: Finding, width: int, height: int) -> tuple[int, int]:
     """Return row and column, in pixels, of the maximum of the interpolated map."""
-    wide = np.asarray(Image.fromarray(activation_map).resize(size, Image.Resampling.BICUBIC))
+    assert finding.activation_map is not None
+    wide = spread_over_image(finding.activation_map, width, height, finding.geometry)
     row, column = np.unravel_index(int(wide.argmax()), wide.shape)
     return int(row), int(column)
 
@@ -36,7 +40,7 @@ def measure(bundle: Path, folder: Path) -> tuple[NDArray[np.bool_], NDArray[np.f
         if finding.activation_map is None:
             raise SystemExit(f"{file} was not answered: {finding.message}")
         height, width = lesion.shape
-        hits.append(lesion[find_peak(finding.activation_map, (width, height))])
+        hits.append(lesion[find_peak(finding, width, height)])
         shares.append(lesion.mean())
     return np.array(hits, bool), np.array(shares, float)
 
@@ -52,7 +56,12 @@ def main() -> None:
         phantoms = Path(folder) / "phantoms"
         write_phantoms(phantoms, options.n, options.seed)
         hits, shares = measure(options.bundle, phantoms)
-    print(f"lesions {len(hits)}  hit {hits.mean():.3f}  area share {shares.mean():.3f}")
+    interval = wilson_interval(int(hits.sum()), len(hits))
+    assert interval is not None
+    print(
+        f"lesions {len(hits)}  hit {hits.mean():.3f} ({interval.low:.3f}-{interval.high:.3f})  "
+        f"area share {shares.mean():.3f}"
+    )
     print(f"{hits.mean() / shares.mean():.1f}x")
 
 

@@ -224,3 +224,25 @@ def test_ranking_numbers_know_nothing_of_scale(sample):
     labels, scores = (np.array(column) for column in zip(*sample, strict=True))
     halved = scores.astype(float) / 2
     assert compute_auc(labels, halved) == compute_auc(labels, scores.astype(float))
+
+
+def test_every_number_has_an_interval_with_width_even_without_errors():
+    labels = np.array([0] * 5 + [1] * 8)
+    scores = np.where(labels == 1, 0.9, 0.2).astype(np.float64)
+    found = compute_metrics(labels, scores, 0.5)
+    assert found.auc == 1
+    smaller = wilson_interval(5, 5)
+    for name in ("auc", "average_precision", "balanced_accuracy", "f1", "f1_normal"):
+        assert found.intervals[name] == smaller, name
+    for name in ("accuracy", "recall", "specificity"):
+        assert found.intervals[name].low < 1, name
+
+
+def test_the_brier_score_has_an_interval_around_it(rng):
+    labels, scores = _draw(rng)
+    found = compute_metrics(labels, scores, 0.5)
+    interval = found.intervals["brier"]
+    assert interval.low < found.brier < interval.high
+    errors = (scores - labels) ** 2
+    half = 1.96 * errors.std(ddof=1) / np.sqrt(len(errors))
+    assert interval.high - interval.low == pytest.approx(2 * half, rel=0.2)

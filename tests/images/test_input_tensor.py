@@ -21,6 +21,7 @@ from pneumoscope.images import (
     normalise,
     preprocess,
     resample,
+    spread_over_image,
 )
 
 #: Interpolation rounds to whole grey levels twice, once an axis.
@@ -387,3 +388,33 @@ def test_a_spec_cannot_change_and_survives_json() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         spec.size = 64  # type: ignore[misc]
     assert PreprocessingSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+# -- the way back ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("geometry", list(Geometry))
+@pytest.mark.parametrize("shape", [(224, 224), (300, 600), (640, 410)])
+@pytest.mark.parametrize("place", [(0.5, 0.5), (0.4, 0.6), (0.65, 0.35)])
+def test_what_the_network_sees_is_found_again_on_the_image(geometry, shape, place):
+    height, width = shape
+    row, column = int(place[0] * height), int(place[1] * width)
+    y, x = np.mgrid[0:height, 0:width]
+    reach = 0.06 * min(shape)
+    blob = 250 * np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * reach**2))
+    square = resample(
+        from_array(blob.astype(np.uint8), "MONOCHROME2"),
+        PreprocessingSpec(size=224, geometry=geometry),
+    )
+    cells = square.reshape(28, 8, 28, 8).mean((1, 3)).astype(np.float32)
+    back = spread_over_image(cells, width, height, geometry)
+    assert back.shape == shape
+    found = np.unravel_index(int(back.argmax()), shape)
+    assert np.hypot(found[0] - row, found[1] - column) <= 0.05 * max(shape)
+
+
+def test_what_a_crop_cut_off_has_no_influence():
+    back = spread_over_image(np.ones((7, 7), np.float32), 300, 100, Geometry.CENTER_CROP)
+    assert back[:, 100:200].min() == 1
+    assert not back[:, :100].any()
+    assert not back[:, 200:].any()

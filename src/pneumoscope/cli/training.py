@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
+    context: typer.Context,
     data: Annotated[
         Path | None,
         typer.Argument(help="A folder, manifest, .npz or archive; not needed with --resume."),
@@ -89,27 +90,47 @@ def train(
     from pneumoscope import training
     from pneumoscope.cli._training_display import TrainingDisplay
 
+    request = None
+    if data is not None:
+        request = training.TrainingRequest(
+            data=data,
+            out=out,
+            recipe=training.load_recipe(recipe, settings or (), epochs),
+            weights=weights,
+            seed=seed,
+            device=device,
+            options=collection_options(
+                layout, positive, label_column, patient_column, split_column
+            ),
+            allow_contamination=allow_contamination,
+            mlflow=mlflow,
+        )
     with TrainingDisplay(quiet=quiet) as display:
         if resume:
-            result = training.resume(out, display)
+            if request is None:
+                _refuse_settings(context)
+            moved = _is_given(context, "device")
+            result = training.resume(out, display, request, device=device if moved else None)
+        elif request is None:
+            raise typer.BadParameter("name the data to train on, or add --resume.")
         else:
-            if data is None:
-                raise typer.BadParameter("name the data to train on, or add --resume.")
-            request = training.TrainingRequest(
-                data=data,
-                out=out,
-                recipe=training.load_recipe(recipe, settings or (), epochs),
-                weights=weights,
-                seed=seed,
-                device=device,
-                options=collection_options(
-                    layout, positive, label_column, patient_column, split_column
-                ),
-                allow_contamination=allow_contamination,
-                mlflow=mlflow,
-            )
             result = training.train(request, display)
     _print_result(result)
+
+
+def _refuse_settings(context: typer.Context) -> None:
+    """Without the data, `--resume` stands alone: a run goes on as it was started."""
+    for name in sorted(set(context.params) - {"out", "resume", "device", "quiet"}):
+        if _is_given(context, name):
+            raise typer.BadParameter(
+                "--resume goes on as the run was started: give the whole command again, or "
+                "--out, --device and --quiet alone."
+            )
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _print_result(result: TrainingResult) -> None:

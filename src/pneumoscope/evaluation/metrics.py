@@ -205,7 +205,22 @@ def _find_intervals(
         elif patients_known:
             # A bootstrap collapses where no error was seen; the wider of the two is honest.
             found[name] = Interval(min(previous.low, float(low)), max(previous.high, float(high)))
-    return {name: interval for name, interval in found.items() if interval is not None}
+    smaller = int(min(positive.sum(), (~positive).sum()))
+    return {
+        name: _widen(interval, smaller) for name, interval in found.items() if interval is not None
+    }
+
+
+def _widen(interval: Interval, n: int) -> Interval:
+    """Return the interval; one without width, since no error was seen, gets that of n of n.
+
+    `n` is the size of the smaller class: the wider of what its proportions allow.
+    """
+    if interval.low != interval.high or interval.low not in {0.0, 1.0} or n == 0:
+        return interval
+    wide = wilson_interval(n if interval.low else 0, n)
+    assert wide is not None
+    return wide
 
 
 def _bootstrap(
@@ -227,10 +242,11 @@ def _bootstrap(
     order = np.argsort(-probabilities, kind="stable")
     positive, called = labels == 1, probabilities >= threshold
     ends = _find_tie_ends(probabilities[order])
+    squared_errors = (probabilities - positive) ** 2
     keys = ("accuracy", "recall", "specificity", "precision", "precision_normal", "f1", "f1_normal")
     out = {
         k: np.full(_RESAMPLES, np.nan)
-        for k in (*keys, "balanced_accuracy", "auc", "average_precision")
+        for k in (*keys, "balanced_accuracy", "auc", "average_precision", "brier")
     }
     for row in range(_RESAMPLES):
         weight = np.bincount(generator.integers(0, size, size), minlength=size)[member].astype(
@@ -251,6 +267,7 @@ def _bootstrap(
             for key, value in zip(keys, values, strict=True):
                 out[key][row] = value
             out["balanced_accuracy"][row] = (values[1] + values[2]) / 2
+            out["brier"][row] = (weight * squared_errors).sum() / weight.sum()
             hits = np.cumsum((weight * positive)[order])[ends]
             false = np.cumsum((weight * ~positive)[order])[ends]
             tpr, fpr = np.r_[0, hits / hits[-1]], np.r_[0, false / false[-1]]

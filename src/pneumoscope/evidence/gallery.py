@@ -57,7 +57,9 @@ def draw_gallery(
             finding = predictor.predict(radiograph)
             if finding.activation_map is None:
                 continue
-            overlay = draw_heatmap(radiograph, finding.activation_map, probability, threshold)
+            overlay = draw_heatmap(
+                radiograph, finding.activation_map, probability, threshold, finding.geometry
+            )
             top = (1 << radiograph.bits) - 1
             plain = np.repeat((radiograph.pixels / top * 255).astype(np.uint8)[..., None], 3, 2)
             small, tinted = _shrink(plain), _shrink(overlay)

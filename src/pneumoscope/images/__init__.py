@@ -8,6 +8,7 @@ from pneumoscope.images.preprocessing import (
     normalise,
     preprocess,
     resample,
+    spread_over_image,
 )
 from pneumoscope.images.radiograph import (
     IMAGE_SUFFIXES,
@@ -30,4 +31,5 @@ __all__ = [
     "preprocess",
     "read",
     "resample",
+    "spread_over_image",
 ]

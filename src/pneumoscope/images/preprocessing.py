@@ -90,6 +90,30 @@ def resample(radiograph: Radiograph, spec: PreprocessingSpec) -> NDArray[np.uint
     return np.asarray(square)
 
 
+def spread_over_image(
+    square: NDArray[np.float32], width: int, height: int, geometry: Geometry
+) -> NDArray[np.float32]:
+    """Return values of the network's square where they lie on the image, float32 [height, width].
+
+    The way back of `resample`: bars of a letterbox fall away, and what a crop cut off is 0.
+    """
+    values = Image.fromarray(square)
+    cubic = Image.Resampling.BICUBIC
+    if geometry is Geometry.STRETCH:
+        return np.asarray(values.resize((width, height), cubic))
+    across, down = values.size
+    if geometry is Geometry.LETTERBOX:
+        side = max(width, height)
+        left, top = (side - width) / 2 / side * across, (side - height) / 2 / side * down
+        box = (left, top, across - left, down - top)
+        return np.asarray(values.resize((width, height), cubic, box=box))
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    out = np.zeros((height, width), np.float32)
+    out[top : top + side, left : left + side] = np.asarray(values.resize((side, side), cubic))
+    return out
+
+
 def normalise(grey: NDArray[np.uint8], spec: PreprocessingSpec) -> NDArray[np.float32]:
     """Return float32 [..., 3, H, W] from uint8 [..., H, W]: grey replicated, then normalised."""
     tables = _TABLES[spec.normalisation]

@@ -10,6 +10,7 @@ from pneumoscope.network.export import load_network, round_weights, save_bundle
 from pneumoscope.network.folding import fold_batch_norm
 from pneumoscope.network.graph import build_graph
 from pneumoscope.network.resnet import PARTS, NetworkOutput, PneumoniaResNet50, initialise_head
+from pneumoscope.network.states import READ_ERRORS
 from pneumoscope.network.weights import (
     Contamination,
     WeightsOrigin,
@@ -22,6 +23,7 @@ from pneumoscope.network.weights import (
 __all__ = [
     "IMAGENET",
     "PARTS",
+    "READ_ERRORS",
     "Contamination",
     "NetworkOutput",
     "PneumoniaResNet50",

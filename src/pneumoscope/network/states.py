@@ -18,7 +18,7 @@ from pneumoscope.errors import WeightsError
 from pneumoscope.network.resnet import PneumoniaResNet50
 
 # What a damaged or hostile file makes the readers raise.
-_READ_ERRORS = (
+READ_ERRORS = (
     pickle.UnpicklingError,
     SafetensorError,
     struct.error,
@@ -61,7 +61,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             "opened, or is damaged; save it with torch.save(network.state_dict(), FILE) or as "
             ".safetensors."
         ) from error
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise WeightsError(
             f"{path} cannot be read as weights: it is damaged or of another kind; allowed are "
             ".safetensors, .pth, .pt, or a bundle's folder."

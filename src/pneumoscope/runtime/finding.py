@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumoscope.images import Geometry
+
 SCHEMA = "pneumoscope.finding/1"
 
 
@@ -65,6 +67,8 @@ class Finding:
     """sha256 of the bundle that answered."""
     activation_map: NDArray[np.float32] | None = field(default=None, repr=False)
     """Influence on the logit, float32 [7, 7]; not the location of pneumonia. Not in the record."""
+    geometry: Geometry = Geometry.STRETCH
+    """How the square of the map lies on the image. Not in the record."""
 
     def to_record(self) -> dict[str, Any]:
         """Return plain values in a stated order, as `predict --format jsonl` prints them."""

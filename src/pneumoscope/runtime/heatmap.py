@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pneumoscope._files import write_atomically
 from pneumoscope._probability import format_probability
 from pneumoscope.errors import ImageError
-from pneumoscope.images import Radiograph, read
+from pneumoscope.images import Geometry, Radiograph, read, spread_over_image
 from pneumoscope.runtime.finding import Finding
 
 CAPTION = "influence map, not the location of pneumonia"
@@ -54,12 +54,13 @@ def draw_heatmap(
     activation_map: NDArray[np.float32],
     probability: float,
     threshold: float,
+    geometry: Geometry = Geometry.STRETCH,
 ) -> NDArray[np.uint8]:
     """Return the overlay, uint8 [H, W, 3], as large as the radiograph's pixels."""
     height, width = radiograph.pixels.shape
     grey = (radiograph.pixels.astype(np.float32) / ((1 << radiograph.bits) - 1) * 255)[..., None]
-    influence = Image.fromarray(scale_map(activation_map, probability, threshold))
-    wide = np.asarray(influence.resize((width, height), Image.Resampling.BICUBIC)).clip(0, 1)
+    influence = scale_map(activation_map, probability, threshold)
+    wide = spread_over_image(influence, width, height, geometry).clip(0, 1)
     colour = _COLOURS[(wide * 255).astype(np.uint8)]
     opacity = (wide * MAX_OPACITY)[..., None]
     return np.rint(grey * (1 - opacity) + colour * opacity).astype(np.uint8)
@@ -76,7 +77,13 @@ def encode_heatmap(radiograph: Radiograph, finding: Finding) -> bytes:
     if finding.activation_map is None or finding.probability is None or finding.threshold is None:
         raise ValueError(f"{finding.path} has no answer, so no heat-map")
     overlay = Image.fromarray(
-        draw_heatmap(radiograph, finding.activation_map, finding.probability, finding.threshold)
+        draw_heatmap(
+            radiograph,
+            finding.activation_map,
+            finding.probability,
+            finding.threshold,
+            finding.geometry,
+        )
     )
     stream = io.BytesIO()
     _add_caption(overlay, finding).save(stream, "JPEG", quality=90)

@@ -229,6 +229,7 @@ class Predictor:
             precision=self.precision,
             bundle=self.bundle.sha256,
             activation_map=outputs.activation_maps[row],
+            geometry=self.bundle.info.preprocessing.geometry,
         )
 
 

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from pneumoscope._files import write_atomically
 from pneumoscope.errors import RunError
+from pneumoscope.network import READ_ERRORS
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass
@@ -24,7 +25,8 @@ class StageState:
     epoch: int = 0
     step: int = 0
     best_epoch: int = 0
-    best_loss: float = float("inf")
+    lowest_epoch: int = 0
+    lowest_loss: float = float("inf")
     finished: bool = False
     seconds: float = 0.0
     network: dict[str, Tensor] = field(default_factory=dict)
@@ -79,7 +81,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
                 "resume with the version that wrote it, or start a new run."
             )
         return Checkpoint(StageState(**tree["state"]), tree["history"])
-    except (OSError, RuntimeError, KeyError, TypeError, EOFError, ValueError) as error:
+    except READ_ERRORS as error:
         raise RunError(f"{path} is damaged; start a new run in another folder.") from error
 
 

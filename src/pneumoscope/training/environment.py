@@ -60,7 +60,7 @@ def choose_precision(wanted: Precision, device: torch.device) -> Precision:
     if wanted is not Precision.AUTO:
         return wanted
     if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported()
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return Precision.BF16 if native else Precision.FP32

@@ -103,10 +103,20 @@ class RunFolder:
         """Read the configuration back."""
         try:
             tree = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
             raise RunError(f"{self.config} cannot be read; start a new run.") from error
         if not isinstance(tree, dict):
             raise RunError(f"{self.config} is damaged; start a new run.")
+        return tree
+
+    def read_environment(self) -> dict[str, Any]:
+        """Read back what the run ran on."""
+        try:
+            tree = json.loads(self.environment.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.environment} cannot be read; start a new run.") from error
+        if not isinstance(tree, dict):
+            raise RunError(f"{self.environment} is damaged; start a new run.")
         return tree
 
     def write_json(self, path: Path, tree: Any) -> None:

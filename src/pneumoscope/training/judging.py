@@ -15,13 +15,13 @@ from torch import Tensor
 
 from pneumoscope import __version__
 from pneumoscope.bundle import BundleInfo, Calibration, DataInfo, OperatingPointInfo
-from pneumoscope.errors import RunError
 from pneumoscope.evaluation import OperatingPoint, choose_operating_points
 from pneumoscope.evidence import EvaluationContext, summarise
 from pneumoscope.network import PARTS, PneumoniaResNet50, fold_batch_norm, round_weights
 from pneumoscope.training.environment import describe_environment
 from pneumoscope.training.facts import RunFacts
 from pneumoscope.training.inputs import PixelInputs, run_frozen, run_trainable
+from pneumoscope.training.loop import check_finite
 from pneumoscope.training.recipe import Stage
 
 Points = dict[str, dict[str, OperatingPoint]]
@@ -61,11 +61,7 @@ def judge_stages(
     base = facts.frame[rows.tolist()].select("path", "label", "split", "patient", "subtype")
     tables, points = [], {}
     for stage in facts.recipe.stages:
-        if not np.isfinite(logits[stage.name]).all():
-            raise RunError(
-                f"The stage {stage.name} diverged: its answers are not numbers; "
-                f"try --set {stage.name}.learning_rate={stage.learning_rate / 10:g}."
-            )
+        check_finite(logits[stage.name], stage)
         table = base.with_columns(
             pl.lit(stage.name).alias("stage"),
             pl.Series("logit", logits[stage.name]),

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pneumoscope.errors import RunError
 from pneumoscope.evaluation import compute_auc
 from pneumoscope.network import PARTS, PneumoniaResNet50
 from pneumoscope.training.averaging import AveragedWeights
@@ -120,8 +121,8 @@ class _Loop:
         """Train one epoch and validate."""
         started = time.perf_counter()
         epoch = self.state.epoch + 1
-        size = self.stage.find_size(epoch, self.task.image_size)
-        if self.average and size != self.stage.find_size(max(1, epoch - 1), self.task.image_size):
+        size = self._find_size(epoch)
+        if self.average and size != self._find_size(max(1, epoch - 1)):
             # Batch-norm statistics depend on the image size (Touvron et al. 2019,
             # arXiv:1906.06423): an average over two sizes fits neither.
             self.average.restart()
@@ -136,7 +137,9 @@ class _Loop:
             total = len(self.task.train_rows)
             observer.on_step(self.stage, epoch, seen, total, loss_sum / seen, rate)
         judged = self.average.network if self.average else self.network
-        val = measure(judged, self.task, self.task.val_rows, size)
+        logits = predict_logits(judged, self.task, self.task.val_rows, size)
+        check_finite(logits, self.stage)
+        val = measure(logits, self.task.labels[self.task.val_rows], self.task.positive_weight)
         return EpochRow(
             stage=self.stage.name,
             epoch=epoch,
@@ -151,12 +154,16 @@ class _Loop:
         """Bring the state up to date with a finished epoch."""
         state, stage = self.state, self.stage
         judged = self.average.network if self.average else self.network
-        if stage.restore is Restore.LAST or row.val_loss < state.best_loss or not state.best:
-            state.best_epoch, state.best_loss = row.epoch, row.val_loss
+        grown = self._find_size(row.epoch) != self._find_size(max(1, row.epoch - 1))
+        lower = row.val_loss < state.lowest_loss
+        if lower or grown:  # losses of two image sizes say nothing about each other
+            state.lowest_epoch, state.lowest_loss = row.epoch, row.val_loss
+        if stage.restore is Restore.LAST or lower or grown or not state.best:
+            state.best_epoch = row.epoch
             state.best = copy.deepcopy(judged.state_dict())
         state.epoch = row.epoch
         state.seconds += row.seconds
-        waited = row.epoch - state.best_epoch
+        waited = row.epoch - state.lowest_epoch
         stopped = stage.patience is not None and waited >= stage.patience
         state.finished = stopped or row.epoch >= stage.epochs
         state.network = self.network.state_dict()
@@ -183,6 +190,9 @@ class _Loop:
         if self.average:
             self.average.update(self.network)
         return loss.item(), int(((logits > 0) == (target > 0.5)).sum())
+
+    def _find_size(self, epoch: int) -> int:
+        return self.stage.find_size(epoch, self.task.image_size)
 
     def _draw_batches(self, epoch: int) -> Iterator[NDArray[np.int64]]:
         """Yield the training rows in a new order; a last batch of one joins its neighbour."""
@@ -233,17 +243,21 @@ def predict_logits(
     return torch.cat(logits).numpy() if logits else np.empty(0, np.float32)
 
 
+def check_finite(logits: NDArray[np.float32], stage: Stage) -> None:
+    """Raise a RunError where a stage's answers are no numbers any more."""
+    if not np.isfinite(logits).all():
+        raise RunError(
+            f"The stage {stage.name} diverged: its answers are not numbers; start another run "
+            f"with --set {stage.name}.learning_rate={stage.learning_rate / 10:g}."
+        )
+
+
 def measure(
-    network: PneumoniaResNet50, task: Task, rows: NDArray[np.int64], size: int
+    logits: NDArray[np.float32], labels: NDArray[np.int64], positive_weight: float
 ) -> dict[str, float]:
     """Return validation loss, accuracy and sensitivity at 0.5, and AUC."""
-    logits = predict_logits(network, task, rows, size)
-    labels = task.labels[rows]
     loss = _compute_loss(
-        torch.from_numpy(logits),
-        torch.from_numpy(labels).float(),
-        task.positive_weight,
-        smoothing=0.0,
+        torch.from_numpy(logits), torch.from_numpy(labels).float(), positive_weight, smoothing=0.0
     )
     called = logits > 0
     auc = compute_auc(labels, logits)

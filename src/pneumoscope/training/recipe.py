@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pneumoscope.errors import RecipeError
 from pneumoscope.images import PreprocessingSpec
@@ -133,6 +133,10 @@ class Stage(_Model):
         return self.resolutions[-1][0]
 
 
+#: Names that files and numbers of a run have beside those of its stages.
+_TAKEN_NAMES = frozenset({"final", "initial", "checkpoint"})
+
+
 class Recipe(_Model):
     """Everything that decides a run, given data, weights and a seed."""
 
@@ -153,7 +157,20 @@ class Recipe(_Model):
     def _check_names(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
         if len({stage.name for stage in stages}) != len(stages):
             raise ValueError("needs a different name for every stage")
+        if taken := _TAKEN_NAMES.intersection(stage.name for stage in stages):
+            raise ValueError(f"takes any stage name but {', '.join(sorted(taken))}")
         return stages
+
+    @model_validator(mode="after")
+    def _check_last_size(self) -> Recipe:
+        for stage in self.stages:
+            if stage.resolutions and stage.resolutions[-1][0] != self.preprocessing.size:
+                raise ValueError(
+                    f"{stage.name}.resolutions must end at the size that serves, "
+                    f"preprocessing.size={self.preprocessing.size}: its last is "
+                    f"{stage.resolutions[-1][0]}"
+                )
+        return self
 
     def cap_epochs(self, epochs: int) -> Recipe:
         """Return this recipe with at most `epochs` epochs in every stage."""
@@ -193,9 +210,9 @@ def parse_recipe(tree: Any, source: str) -> Recipe:
 
 def _read_yaml(name: str) -> dict[str, Any]:
     if name in list_recipes():
-        text = (resources.files("pneumoscope.training") / "recipes" / f"{name}.yaml").read_text()
+        text = (resources.files("pneumoscope.training") / "recipes" / f"{name}.yaml").read_bytes()
     elif Path(name).suffix in {".yaml", ".yml"} and Path(name).is_file():
-        text = Path(name).read_text(encoding="utf-8")
+        text = Path(name).read_bytes()
     else:
         raise RecipeError(
             f"There is no recipe {name!r}: choose {' or '.join(list_recipes())}, "
@@ -203,7 +220,7 @@ def _read_yaml(name: str) -> dict[str, Any]:
         )
     try:
         tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict) or not isinstance(tree.get("stages"), list):
         raise RecipeError(f"{name} is no recipe: it needs a `name` and a list of `stages`.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pneumoscope.datasets import CollectionOptions, Layout
+from pneumoscope.errors import RunError
 from pneumoscope.training.recipe import Recipe, parse_recipe
 
 
@@ -41,18 +42,52 @@ def describe_request(request: TrainingRequest) -> dict[str, Any]:
 
 
 def parse_request(config: dict[str, Any], out: Path) -> TrainingRequest:
-    """Return the request that `config.yaml` describes."""
-    options = dict(config["options"])
-    if options["layout"] is not None:
-        options["layout"] = Layout(options["layout"])
-    return TrainingRequest(
-        data=Path(config["data"]),
-        out=out,
-        recipe=parse_recipe(config["recipe"], "config.yaml"),
-        weights=config["weights"],
-        seed=config["seed"],
-        device=config["device"],
-        options=CollectionOptions(**options),
-        allow_contamination=config["allow_contamination"],
-        mlflow=config["mlflow"],
-    )
+    """Return the request that `config.yaml` describes.
+
+    Raises
+    ------
+    RunError
+        Something is missing or of another kind.
+    """
+    try:
+        options = dict(config["options"])
+        if options["layout"] is not None:
+            options["layout"] = Layout(options["layout"])
+        return TrainingRequest(
+            data=Path(config["data"]),
+            out=out,
+            recipe=parse_recipe(config["recipe"], "config.yaml"),
+            weights=config["weights"],
+            seed=config["seed"],
+            device=config["device"],
+            options=CollectionOptions(**options),
+            allow_contamination=config["allow_contamination"],
+            mlflow=config["mlflow"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{out / 'config.yaml'} is damaged; start a new run.") from error
+
+
+def check_same_request(config: dict[str, Any], again: TrainingRequest) -> None:
+    """Compare what `config.yaml` describes with what is asked for now; the device may differ.
+
+    Raises
+    ------
+    RunError
+        Something else is asked for.
+    """
+    then = describe_request(parse_request(config, again.out))
+    for name, now in describe_request(again).items():
+        # Weights may bring their own normalisation, which the run then holds.
+        if name != "device" and _without_normalisation(now) != _without_normalisation(then[name]):
+            raise RunError(
+                f"{again.out} was started with another `{name}`: --resume goes on as it was "
+                "started, choose another --out for a new run."
+            )
+
+
+def _without_normalisation(value: Any) -> Any:
+    if not isinstance(value, dict) or "preprocessing" not in value:
+        return value
+    kept = {k: v for k, v in value["preprocessing"].items() if k != "normalisation"}
+    return value | {"preprocessing": kept}

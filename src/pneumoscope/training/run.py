@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from pneumoscope.datasets import (
 from pneumoscope.errors import RunError
 from pneumoscope.evidence import write_evaluation
 from pneumoscope.network import (
+    READ_ERRORS,
     PneumoniaResNet50,
     WeightsOrigin,
     choose_weights,
@@ -63,7 +63,12 @@ from pneumoscope.training.judging import describe_bundle, describe_context, judg
 from pneumoscope.training.loop import EpochRow, Observer, Task, train_stage
 from pneumoscope.training.recipe import ClassWeighting, Stage
 from pneumoscope.training.recorders import MlflowRecorder, Several, TensorBoardRecorder
-from pneumoscope.training.request import TrainingRequest, describe_request, parse_request
+from pneumoscope.training.request import (
+    TrainingRequest,
+    check_same_request,
+    describe_request,
+    parse_request,
+)
 
 
 @dataclass(frozen=True)
@@ -94,12 +99,35 @@ def train(request: TrainingRequest, observer: Observer) -> TrainingResult:
         return run.finish()
 
 
-def resume(out: Path, observer: Observer) -> TrainingResult:
-    """Go on with the run in `out` where its last checkpoint stands."""
+def resume(
+    out: Path,
+    observer: Observer,
+    again: TrainingRequest | None = None,
+    *,
+    device: str | None = None,
+) -> TrainingResult:
+    """Go on with the run in `out` where its last checkpoint stands.
+
+    Parameters
+    ----------
+    again
+        The request once more, as a person repeats a command; it must ask for the same.
+    device
+        Where to go on; by default as the run was started.
+
+    Raises
+    ------
+    RunError
+        The folder is in use, finished, damaged, or holds no run; the device is not here.
+    """
     folder = RunFolder(out)
     with folder.hold(resume=True):
         config = folder.read_config()
         request = parse_request(config, out)
+        if again is not None:
+            check_same_request(config, again)
+        if device is not None:
+            request = dataclasses.replace(request, device=device)
         run = _Run(folder, request, config, observer)
         run.reopen()
         return run.finish()
@@ -194,7 +222,7 @@ class _Run:
 
     def reopen(self) -> None:
         """Read back what `prepare` wrote; say where the machine differs."""
-        then = json.loads(self.folder.environment.read_text())
+        then = self.folder.read_environment()
         now = describe_environment(self.facts.device, self.facts.precision)
         for difference in compare_environments(then, now):
             self.observer.on_message(
@@ -398,7 +426,7 @@ class _Run:
                 path, map_location=self.facts.device, weights_only=True
             )
             network.load_state_dict(tree["network"])
-        except (OSError, RuntimeError, KeyError, EOFError) as error:
+        except READ_ERRORS as error:
             raise RunError(f"{path} is damaged; start a new run in another folder.") from error
         return tree
 
