@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from pneumoscope.errors import RunError
 from pneumoscope.images import PreprocessingSpec
 from pneumoscope.network import PneumoniaResNet50
+from pneumoscope.training import loop
 from pneumoscope.training.augmentation import augment_batch, resize_batch
 from pneumoscope.training.averaging import AveragedWeights
+from pneumoscope.training.checkpoint import StageState
 from pneumoscope.training.inputs import PixelInputs
 from pneumoscope.training.loop import Task, derive_seed, one_cycle, train_stage
 from pneumoscope.training.recipe import Augmentation, Stage
@@ -88,23 +91,63 @@ def test_a_restarted_average_forgets_what_it_held():
         assert float(average.network.fc.bias) == pytest.approx(bias, abs=1e-3)
 
 
-def test_the_average_starts_anew_where_the_image_size_changes(rng, monkeypatch):
-    stage = Stage(
-        name="trained", trainable=("head",), epochs=4, batch_size=4, averaging=0.9,
-        resolutions=((32, 0.5), (64, 0.5)),
-    )  # fmt: skip
+def _make_task(rng) -> Task:
     cpu, rows = torch.device("cpu"), np.arange(8)
     pixels = rng.integers(0, 256, (8, 64, 64), dtype=np.uint8)
-    task = Task(
+    return Task(
         inputs=PixelInputs(pixels, PreprocessingSpec(size=64), None, cpu),
         labels=rows % 2, train_rows=rows, val_rows=rows, positive_weight=1.0, image_size=64, seed=0,
         device=cpu, autocast=torch.autocast("cpu", enabled=False),
     )  # fmt: skip
+
+
+def _make_stage(**changes) -> Stage:
+    fields = {"name": "trained", "trainable": ("head",), "epochs": 4, "batch_size": 4}
+    return Stage(**(fields | changes))
+
+
+def _follow(stage, task, losses, monkeypatch) -> StageState:
+    """Train with validation losses that are told, not measured."""
+    told = iter(losses)
+
+    def measure(*_):
+        return {"val_loss": next(told), "val_accuracy": 0, "val_auc": 0, "val_sensitivity": 0}
+
+    monkeypatch.setattr(loop, "measure", measure)
+    return train_stage(
+        PneumoniaResNet50(), stage, task, observer=Silent(), on_checkpoint=lambda state, row: None
+    )
+
+
+def test_the_average_starts_anew_where_the_image_size_changes(rng, monkeypatch):
+    stage = _make_stage(averaging=0.9, resolutions=((32, 0.5), (64, 0.5)))
     restarts, epochs = [], []
     monkeypatch.setattr(AveragedWeights, "restart", lambda self: restarts.append(len(epochs) + 1))
     train_stage(
-        PneumoniaResNet50(), stage, task,
+        PneumoniaResNet50(), stage, _make_task(rng),
         observer=Silent(), on_checkpoint=lambda state, row: epochs.append(row.epoch),
     )  # fmt: skip
     assert epochs == [1, 2, 3, 4]
     assert restarts == [3]
+
+
+@pytest.mark.parametrize("restore", ["best", "last"])
+def test_patience_counts_from_the_lowest_loss(rng, monkeypatch, restore):
+    stage = _make_stage(patience=2, restore=restore, epochs=9)
+    state = _follow(stage, _make_task(rng), [0.5, 0.3, 0.4, 0.6, 0.1], monkeypatch)
+    assert state.epoch == 4
+    assert state.best_epoch == {"best": 2, "last": 4}[restore]
+
+
+def test_losses_of_two_image_sizes_are_not_compared(rng, monkeypatch):
+    stage = _make_stage(resolutions=((32, 0.5), (64, 0.5)))
+    state = _follow(stage, _make_task(rng), [0.2, 0.1, 0.5, 0.6], monkeypatch)
+    assert state.best_epoch == 3
+
+
+def test_a_stage_that_diverges_says_what_to_do(rng):
+    with pytest.raises(RunError, match=r"trained diverged.*--set trained.learning_rate=1e\+29"):
+        train_stage(
+            PneumoniaResNet50(), _make_stage(learning_rate=1e30), _make_task(rng),
+            observer=Silent(), on_checkpoint=lambda state, row: None,
+        )  # fmt: skip

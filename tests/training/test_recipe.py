@@ -91,3 +91,23 @@ def test_growing_resolutions_end_with_the_last():
     assert sizes == sorted(sizes)
     assert (sizes[0], sizes[-1]) == (96, 224)
     assert load_recipe("robust", epochs=1).stages[0].find_size(1, 224) == 224
+
+
+@pytest.mark.parametrize("name", ["final", "initial", "checkpoint"])
+def test_a_stage_may_not_take_a_name_that_a_run_needs(tmp_path, name):
+    file = tmp_path / "own.yaml"
+    file.write_text(f"name: own\nstages:\n  - name: {name}\n    trainable: [head]\n")
+    with pytest.raises(RecipeError, match=f"any stage name but {name}"):
+        load_recipe(str(file))
+
+
+def test_growing_sizes_end_at_the_size_that_serves():
+    with pytest.raises(RecipeError, match="its last is 224"):
+        load_recipe("robust", ["preprocessing.size=320"])
+    load_recipe("robust", ["preprocessing.size=320", "trained.resolutions=[[96, 0.5], [320, 0.5]]"])
+
+
+def test_a_recipe_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "own.yaml").write_bytes(b"name: \xff\xfe")
+    with pytest.raises(RecipeError, match="not valid YAML"):
+        load_recipe(str(tmp_path / "own.yaml"))
