@@ -8,8 +8,17 @@ OUT="${DEMO_OUT:-demo}"
 IMAGES="${DEMO_IMAGES:-600}"
 say() { printf '\n== %s\n' "$*"; }
 
+if [ -n "${PNEUMOSCOPE_DATA:-}" ] && [ ! -d "$PNEUMOSCOPE_DATA" ]; then
+  echo "PNEUMOSCOPE_DATA names no folder: $PNEUMOSCOPE_DATA" >&2
+  exit 2
+fi
+if [ -e "$OUT" ] && [ ! -e "$OUT/.demo" ]; then
+  echo "$OUT is there already and no earlier demo: remove it, or set DEMO_OUT to a new folder." >&2
+  exit 2
+fi
 rm -rf "$OUT"
 mkdir -p "$OUT"
+touch "$OUT/.demo"
 
 if [ -n "${PNEUMOSCOPE_DATA:-}" ]; then
   say "1. Data: $IMAGES images of $PNEUMOSCOPE_DATA"
@@ -21,7 +30,7 @@ else
 fi
 
 say "2. Reorganise 80/10/10, patients apart"
-pneumoscope data reorganize "$DATA" "$OUT/reorganized" --limit "$IMAGES" --seed 1
+pneumoscope data reorganize "$DATA" "$OUT/reorganized" --limit "$IMAGES" --seed 1 || [ $? -eq 1 ]  # some left out
 
 say "3. Starting weights: a short robust run on other phantoms"
 pneumoscope data phantom "$OUT/other_phantoms" -n 1200 --seed 1001
@@ -33,7 +42,7 @@ say "4. Train ResNet50 in two stages: frozen backbone, then fine-tuning"
 pneumoscope train "$OUT/reorganized" --out "$OUT/run" --recipe classic --weights "$OUT/start/bundle"
 
 say "5. Predict on a new image, with a heat-map"
-IMAGE="$(find "$OUT/reorganized/test/PNEUMONIA" -type f | sort | head -n 1)"
+IMAGE="$(find "$OUT/reorganized/test/PNEUMONIA" -type f | sort | sed -n 1p)"
 pneumoscope predict "$IMAGE" --bundle "$OUT/run/bundle" --heatmaps "$OUT/heatmaps"
 
 say "Where everything is"

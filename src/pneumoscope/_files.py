@@ -6,13 +6,16 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
 
 from pneumoscope.errors import PneumoscopeError
+
+_STALE_SECONDS = 24 * 3600
 
 
 def hash_bytes(data: bytes) -> str:
@@ -93,6 +96,14 @@ def _is_alive(process: int) -> bool:
     except OSError:
         return True
     return True
+
+
+def remove_stale_parts(folder: Path) -> None:
+    """Remove what killed processes left of files that they were writing, a day ago or longer."""
+    for part in folder.glob(".*.part"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > _STALE_SECONDS:
+                part.unlink()
 
 
 def find_cache_folder() -> Path:

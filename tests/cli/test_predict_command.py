@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 
 import pneumoscope
+from pneumoscope import runtime
+from pneumoscope.errors import ImageError
 from pneumoscope.runtime import RECORD_FIELDS
 
 
@@ -171,6 +173,32 @@ def test_bad_files_get_no_heat_map(run, bundle, mixed, tmp_path):
     assert run("predict", mixed, "--bundle", bundle, "--heatmaps", tmp_path / "out").code == 1
     stems = {path.name.split("-")[0] for path in (tmp_path / "out").iterdir()}
     assert stems == {"a", "b", "c"}
+
+
+def test_a_long_name_keeps_its_heat_map(run, bundle, images, tmp_path):
+    path = tmp_path / f"{'胸' * 80}.jpeg"
+    path.write_bytes(images[0].read_bytes())
+    answer = run("predict", path, images[1], "--bundle", bundle, "--heatmaps", tmp_path / "out")
+    assert answer.code == 0
+    names = [file.name for file in (tmp_path / "out").glob("*.jpg")]
+    assert len(names) == 2
+    assert any(name.startswith("胸胸") for name in names)
+
+
+def test_a_heat_map_that_fails_does_not_end_the_rest(run, bundle, images, tmp_path, monkeypatch):
+    save = runtime.save_heatmap
+
+    def save_but_the_first(folder, finding, image):
+        if str(image) == str(images[0]):
+            raise ImageError(f"{image} has changed since it was answered.")
+        return save(folder, finding, image)
+
+    monkeypatch.setattr(runtime, "save_heatmap", save_but_the_first)
+    answer = run("predict", *images[:3], "--bundle", bundle, "--heatmaps", tmp_path / "out")
+    assert answer.code == 1
+    assert len(list((tmp_path / "out").glob("*.jpg"))) == 2
+    assert len([row for row in answer.out.splitlines() if ".jpeg" in row]) == 3
+    assert "has changed since it was answered" in answer.err
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(run, bundle, images, tmp_path):

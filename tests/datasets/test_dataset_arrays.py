@@ -14,11 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pneumoscope._files import hash_file
 from pneumoscope.datasets import (
     CollectionOptions,
     Layout,
     build_manifest,
     open_collection,
+    read_manifest,
     read_radiograph,
     reorganize,
     resolve_splits,
@@ -54,7 +56,7 @@ def test_images_of_any_size(write: Write, side: int) -> None:
     said = " ".join(found.notes)
     assert f"images of {side}×{side} pixels" in said
     assert "18 NORMAL, 18 PNEUMONIA" in said
-    assert "Patients are unknown" in said
+    assert "Patients are unknown" in " ".join(build_manifest(found).notes)
     assert found.items[17].ref == f"{path}#val/5"
     row = read_radiograph(f"{path}#val/5")
     assert np.array_equal(row.pixels, np.load(path)["val_images"][5])
@@ -249,3 +251,25 @@ def test_a_mutated_array_file_is_read_or_refused(
     path.write_bytes(data)
     with contextlib.suppress(DataError):
         build_manifest(open_collection(path), jobs=1)
+
+
+def test_arrays_that_grow_too_much_are_a_bomb(tmp_path: Path) -> None:
+    zeros = np.zeros((40, 400, 400), np.uint8)
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, train_images=zeros, train_labels=np.arange(40) % 2)
+    with pytest.raises(DataError, match="is a bomb"):
+        open_collection(path)
+
+
+@pytest.mark.parametrize("row", ["²", "-1", "1e3", "9" * 30, ""])
+def test_a_row_that_is_no_number_does_not_exist(write: Write, row: str) -> None:
+    with pytest.raises(ImageError, match="does not exist"):
+        read_radiograph(f"{write()}#train/{row}")
+
+
+def test_rows_become_files_whose_hash_is_written_down(write: Write, tmp_path: Path) -> None:
+    reorganize(write(n=40), tmp_path / "out")
+    frame = read_manifest(tmp_path / "out" / "manifest.parquet")
+    assert frame.height == 120
+    for path, sha256 in frame.select("path", "sha256").iter_rows():
+        assert hash_file(Path(path)) == sha256

@@ -519,3 +519,31 @@ def test_a_kill_while_unpacking_leaves_nothing_that_looks_whole(
     process.wait()
     assert not (out / "chest_xray").exists()
     assert len(_list(fetch_archive(archive, out))) == n
+
+
+def test_a_network_that_stays_away_for_a_while_is_waited_for(
+    tmp_path: Path, serve: Callable[..., Server]
+) -> None:
+    world = serve(b"data", statuses=[503])
+    answers = iter([None, DownloadError("offline"), DownloadError("offline"), None])
+
+    def ask() -> Address:
+        if error := next(answers):
+            raise error
+        return Address(world.url)
+
+    download_file(ask, tmp_path / "set.zip", pause=0)
+    assert (tmp_path / "set.zip").read_bytes() == b"data"
+
+
+def test_what_is_there_already_needs_no_room(
+    tmp_path: Path, sign_in: Callable[[object], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in(AssertionError("asked"))
+    monkeypatch.setattr(download, "_ROOM", 2**60)
+    part = tmp_path / "chest-xray-pneumonia.zip.part"
+    with part.open("wb") as stream:
+        stream.truncate(2**42)  # a hole: takes no room itself
+    monkeypatch.setattr(download, "_ROOM", 2**42 + 2**20)
+    with pytest.raises(AssertionError, match="asked"):
+        fetch_kaggle(tmp_path)

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from pneumoscope.datasets import (
     Collection,
     CollectionOptions,
+    Grouping,
     Layout,
     build_manifest,
     open_collection,
@@ -51,7 +53,8 @@ def test_class_folders_in_any_case(
     assert found.layout is Layout.FOLDERS
     assert _count(found) == {"NORMAL": 2, "PNEUMONIA": 3}
     assert "has the layout 'folders': 2 NORMAL, 3 PNEUMONIA." in _say(found)
-    assert "Patients are unknown: images of one patient may straddle splits." in _say(found)
+    said = build_manifest(found).notes
+    assert "Patients are unknown: images of one patient may straddle splits." in said
 
 
 @pytest.mark.parametrize("said", ["opacity", "Opacity", "OPACITY"])
@@ -89,7 +92,7 @@ def test_kaggles_layout_carries_splits_patients_and_subtypes(tmp_path: Path, pai
         ("test", "NORMAL2-IM-4", "none", "kaggle"),
         ("test", "virus-4", "virus", "kaggle"),
     ]
-    assert "Patients are unknown" not in _say(found)
+    assert "Patients are unknown" not in " ".join(build_manifest(found).notes)
 
 
 def test_class_names_may_differ_in_case_between_splits(tmp_path: Path, paint: Paint) -> None:
@@ -343,12 +346,56 @@ def test_without_a_test_part_all_is_pooled_and_said(tmp_path: Path, kermany: Cal
     assert any("Split 80/10/10 by patient with seed 0" in note for note in result.notes)
 
 
-def test_a_patient_in_two_official_parts_is_an_error(tmp_path: Path, kermany: Callable) -> None:
-    kermany(8, tmp_path / "train")
+def test_relatives_of_the_official_test_part_are_left_out_of_training(
+    tmp_path: Path, kermany: Callable
+) -> None:
+    kermany(12, tmp_path / "train")
     kermany(2, tmp_path / "test")
     found = open_collection(tmp_path)
-    with pytest.raises(DataError, match="8 patients are in more than one of the splits"):
-        resolve_splits(build_manifest(found).frame, found.layout)
+    frame = build_manifest(found).frame
+    result = resolve_splits(frame, found.layout)
+    test = result.frame.filter(pl.col("split") == "test")
+    rest = result.frame.filter(pl.col("split") != "test")
+    assert not set(test["group"]) & set(rest["group"])
+    assert not set(test["patient"]) & set(rest["patient"])
+    left_out = frame.height - result.frame.height
+    assert 0 < left_out < frame.height - test.height
+    assert any(note.startswith(f"{left_out} images of train and val") for note in result.notes)
+
+
+def _make_frame(**columns: list[str | None]) -> pl.DataFrame:
+    """Return a manifest of 30 images of each class with a complete split of its own."""
+    n = 60
+    split = [("train", "val", "test")[i % 3] for i in range(n)]
+    base = {
+        "path": [f"{i}.png" for i in range(n)],
+        "sha256": [f"{i:064x}" for i in range(n)],
+        "label": [("NORMAL", "PNEUMONIA")[i // 3 % 2] for i in range(n)],
+        "patient": [None] * n,
+        "group": [f"g{i}" for i in range(n)],
+        "split": split,
+    }
+    return pl.DataFrame(base | columns, schema_overrides={"patient": pl.String})
+
+
+def test_copies_across_given_splits_are_named() -> None:
+    groups = ["same", "same", *(f"g{i}" for i in range(2, 60))]
+    result = resolve_splits(_make_frame(group=groups), Layout.FOLDERS)
+    assert any(note.startswith("1 groups of near-identical images") for note in result.notes)
+    assert not any("near-identical" in n for n in resolve_splits(_make_frame(), Layout.NPZ).notes)
+
+
+def test_a_patient_in_two_given_splits_is_an_error_unless_leakage_is_wanted() -> None:
+    frame = _make_frame(patient=[f"p{i // 2}" for i in range(60)])
+    with pytest.raises(DataError, match=r"30 patients are in more than one.*grouping=image"):
+        resolve_splits(frame, Layout.REORGANIZED)
+    result = resolve_splits(frame, Layout.REORGANIZED, grouping=Grouping.IMAGE)
+    assert any("have their patient in train" in note for note in result.notes)
+
+
+def test_leakage_of_unknown_patients_is_not_called_zero() -> None:
+    result = resolve_splits(_make_frame(), Layout.FOLDERS, grouping=Grouping.IMAGE)
+    assert any("cannot be told" in note for note in result.notes)
 
 
 def test_a_handful_of_images_is_one_sentence(kermany: Callable[..., Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import shutil
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from pneumoscope.datasets import (
     MANIFEST_SCHEMA,
     LinkMode,
     build_manifest,
+    manifest,
     open_collection,
     read_manifest,
     reorganize,
@@ -30,7 +32,7 @@ from pneumoscope.datasets.duplicates import (
 from pneumoscope.datasets.naming import parse_name
 from pneumoscope.datasets.phantom import Disease, draw_phantom
 from pneumoscope.errors import DataError
-from pneumoscope.images import read
+from pneumoscope.images import Radiograph, read
 
 Paint = Callable[..., Path]
 
@@ -51,6 +53,8 @@ COLUMNS = (
         ("NORMAL2-IM-1427-0001.jpeg", "NORMAL2-IM", 1427, "none"),
         ("C:\\set\\PERSON7_VIRUS_3.JPG", "virus", 7, "virus"),
         ("normal2-im-0007-0001.png", "NORMAL2-IM", 7, "none"),
+        ("BACTERIA-7422-0001.jpeg", "BACTERIA", 7422, "bacteria"),
+        ("NORMAL-1049278-0002.jpeg", "NORMAL", 1049278, "none"),
     ],
 )
 def test_file_names_of_the_collection_tell_the_patient(
@@ -215,3 +219,40 @@ def test_equal_names_in_different_folders_are_no_group(tmp_path: Path, paint: Pa
         for study in "abcdef":
             paint(tmp_path / label / study / "0001.png")
     assert build_manifest(open_collection(tmp_path)).frame["group"].n_unique() == 12
+
+
+def test_random_patient_numbers_make_no_blocks(tmp_path: Path, paint: Paint) -> None:
+    for label, name in (("NORMAL", "NORMAL"), ("PNEUMONIA", "VIRUS")):
+        for number in range(3):
+            paint(tmp_path / label / f"{name}-{number + 10}-0001.jpeg")
+    frame = build_manifest(open_collection(tmp_path)).frame
+    assert frame["patient"].n_unique() == 6
+    assert frame["block"].null_count() == 6
+
+
+def test_some_unknown_patients_are_said(tmp_path: Path, paint: Paint) -> None:
+    for name in ("person1_virus_1", "person2_virus_2", "stranger"):
+        paint(tmp_path / "PNEUMONIA" / f"{name}.jpeg")
+    for name in ("IM-0001-0001", "IM-0002-0001"):
+        paint(tmp_path / "NORMAL" / f"{name}.jpeg")
+    notes = build_manifest(open_collection(tmp_path)).notes
+    assert "1 of 5 images name no patient: images of one patient may straddle splits." in notes
+
+
+def test_dicom_tells_the_patient_without_writing_the_number_down(
+    tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for label in ("NORMAL", "PNEUMONIA"):
+        for i in range(4):
+            paint(tmp_path / label / f"{i}.png")
+
+    def read_with_number(ref: str) -> Radiograph:
+        path = Path(ref)
+        number = f"{path.parent.name}{int(path.stem) // 2}"
+        return dataclasses.replace(read(path), patient_id=number)
+
+    monkeypatch.setattr(manifest, "read_radiograph", read_with_number)
+    frame = build_manifest(open_collection(tmp_path)).frame
+    assert frame["patient"].n_unique() == 4
+    assert frame.group_by("patient").len()["len"].to_list() == [2] * 4
+    assert not frame["patient"].str.contains("NORMAL|PNEUMONIA").any()

@@ -149,3 +149,18 @@ def test_the_command_says_synthetic(tmp_path: Path) -> None:
     assert "6 NORMAL, 5 PNEUMONIA in" in first.output
     assert "Synthetic: for demonstrations and tests only." in first.output
     assert "as before" in CliRunner().invoke(app, arguments).output
+
+
+def test_phantoms_are_drawn_into_the_folder_one_stands_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    write_phantoms(".", 10, 1, size=64)
+    assert len(list((tmp_path / "here" / "NORMAL").iterdir())) == 5
+
+
+def test_a_marker_that_is_no_marker_is_another_folder(tmp_path: Path) -> None:
+    (tmp_path / "phantom.json").write_text("[]")
+    with pytest.raises(DataError, match="holds something else"):
+        write_phantoms(tmp_path, 10, 1, size=64)

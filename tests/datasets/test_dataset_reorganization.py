@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from pneumoscope._files import clear_caches
 from pneumoscope.cli import app
 from pneumoscope.datasets import (
     LABELS,
@@ -405,3 +406,12 @@ def test_reorganize_data_answers_misuse_with_one_sentence_and_code_2(tmp_path: P
     assert result.stderr.startswith("error: nowhere does not exist")
     assert len(result.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_links_never_point_into_the_cache(kermany: Callable[..., Path], tmp_path: Path) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "set"), "zip", kermany()))
+    result = reorganize(archive, tmp_path / "out", link=LinkMode.SYM)
+    assert any("Hard links are made" in note for note in result.notes)
+    clear_caches()
+    assert all(path.read_bytes() for path in (tmp_path / "out").rglob("*.png"))
+    assert not any(path.is_symlink() for path in (tmp_path / "out").rglob("*"))

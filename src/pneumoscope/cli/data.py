@@ -135,7 +135,7 @@ def reorganize(
     for split, counts in result.counts.items():
         typer.echo(f"{split:6} {counts['NORMAL']:>8} {counts['PNEUMONIA']:>10}")
     typer.echo(str(result.destination))
-    unreadable = [entry for entry in result.excluded if "by its name" not in entry.reason]
+    unreadable = [entry for entry in result.excluded if entry.is_image]
     if unreadable:
         typer.echo(
             f"{len(unreadable)} images were left out, the first: {unreadable[0].reason}", err=True
@@ -158,7 +158,7 @@ def phantom(
     from pneumoscope._extras import require_extra
     from pneumoscope.cli._progress import show_progress
 
-    require_extra("evidence", "scipy", purpose="Drawing phantoms")
+    require_extra("evidence", "polars", "scipy", purpose="Drawing phantoms")
     from pneumoscope.datasets.phantom import write_phantoms
 
     with show_progress("Drawing phantoms", quiet) as progress:

@@ -61,12 +61,13 @@ def predict(
     """
     from pneumoscope import runtime
     from pneumoscope.cli._progress import show_progress
+    from pneumoscope.errors import ImageError
 
     predictor = runtime.load(
         bundle, engine=engine, precision=precision, operating_point=operating_point
     )
     sources = list(_find_images(paths))
-    failed: list[Finding] = []
+    failed: list[str] = []
     done = 0
     show_bar = not quiet and len(sources) > 20
     with show_progress("Predicting", quiet=not show_bar) as progress:
@@ -74,11 +75,14 @@ def predict(
             printer = _PRINTERS[output]()
             for source, finding in zip(sources, predictor.predict_many(sources), strict=True):
                 done += 1
-                if finding.status is runtime.Status.ERROR:
-                    failed.append(finding)
-                elif heatmaps is not None:
-                    runtime.save_heatmap(heatmaps, finding, source)
                 printer.print(finding)
+                if finding.status is runtime.Status.ERROR:
+                    failed.append(finding.message)
+                elif heatmaps is not None:
+                    try:
+                        runtime.save_heatmap(heatmaps, finding, source)
+                    except ImageError as error:
+                        failed.append(str(error))
                 progress(done, len(sources))
             printer.close()
         except BrokenPipeError:
@@ -114,11 +118,11 @@ def _find_images(paths: list[str]) -> Iterator[str | bytes]:
             yield path
 
 
-def _summarise(done: int, failed: list[Finding], heatmaps: Path | None) -> None:
+def _summarise(done: int, failed: list[str], heatmaps: Path | None) -> None:
     note = f"{done - len(failed)} of {done} images answered"
     if failed:
-        note += f", {len(failed)} left out: {failed[0].message}" + (" …" if len(failed) > 1 else "")
-    typer.echo(note, err=True)
+        note += f", {len(failed)} left out: {failed[0]}" + (" …" if len(failed) > 1 else "")
+    typer.echo(_make_printable(note), err=True)
     if heatmaps is not None and done > len(failed):
         typer.echo(f"Heat-maps (influence, not the location of pneumonia): {heatmaps}", err=True)
 

@@ -1,7 +1,7 @@
 """Data sets: folders, archives, tables and arrays become a manifest, a split, and pixels."""
 
 from pneumoscope.datasets.archives import extract_archive
-from pneumoscope.datasets.arrays import read_radiograph
+from pneumoscope.datasets.arrays import read_radiograph, split_ref
 from pneumoscope.datasets.collection import open_collection
 from pneumoscope.datasets.download import fetch_archive, fetch_kaggle
 from pneumoscope.datasets.items import (
@@ -22,7 +22,7 @@ from pneumoscope.datasets.manifest import (
     read_manifest,
     write_manifest,
 )
-from pneumoscope.datasets.pixels import load_pixels
+from pneumoscope.datasets.pixels import PIXEL_METHOD, load_pixels
 from pneumoscope.datasets.reorganization import (
     DESTINATION,
     LinkMode,
@@ -45,6 +45,7 @@ __all__ = [
     "LABELS",
     "MANIFEST_SCHEMA",
     "NORMAL",
+    "PIXEL_METHOD",
     "PNEUMONIA",
     "SPLITS",
     "Collection",
@@ -72,5 +73,6 @@ __all__ = [
     "read_radiograph",
     "reorganize",
     "resolve_splits",
+    "split_ref",
     "write_manifest",
 ]

@@ -15,7 +15,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -87,6 +87,7 @@ def extract_archive(
         lzma.LZMAError,
         EOFError,
         RuntimeError,
+        MemoryError,
         ValueError,
         struct.error,
     ) as error:
@@ -117,9 +118,26 @@ class _open_archive:  # noqa: N801  a context manager, used as a function
             self._file.close()
 
 
-def _list_zip(archive: Path, file: zipfile.ZipFile) -> Iterator[_Member]:
+def check_growth(archive: Path, members: Iterable[zipfile.ZipInfo]) -> None:
+    """Refuse a zip file whose members, one or all, unfold into far more than they take.
+
+    Raises
+    ------
+    ArchiveError
+        It is a bomb.
+    """
     largest = max(archive.stat().st_size, 1024) * MAX_RATIO
     total = 0
+    for info in members:
+        total += info.file_size  # entries that overlap share their compressed bytes
+        if info.file_size > max(info.compress_size, 1024) * MAX_RATIO or total > largest:
+            raise ArchiveError(
+                f"{archive} is a bomb: {info.filename!r} grows over {MAX_RATIO} times."
+            )
+
+
+def _list_zip(archive: Path, file: zipfile.ZipFile) -> Iterator[_Member]:
+    check_growth(archive, file.infolist())
     for info in file.infolist():
         if info.is_dir():
             _check_name(archive, info.filename)
@@ -129,11 +147,6 @@ def _list_zip(archive: Path, file: zipfile.ZipFile) -> Iterator[_Member]:
             raise ArchiveError(f"{archive} holds a link or device, {info.filename!r}: refused.")
         if info.flag_bits & 1:
             raise ArchiveError(f"{archive} is encrypted: unpack it yourself and name the folder.")
-        total += info.file_size  # entries that overlap share their compressed bytes
-        if info.file_size > max(info.compress_size, 1024) * MAX_RATIO or total > largest:
-            raise ArchiveError(
-                f"{archive} is a bomb: {info.filename!r} grows over {MAX_RATIO} times."
-            )
         path = _check_name(archive, info.filename)
         yield _Member(path, info.file_size, lambda info=info: file.open(info))  # type: ignore[misc]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import struct
 import zipfile
 import zlib
@@ -11,10 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumoscope.datasets.archives import check_growth
 from pneumoscope.datasets.items import SPLITS, Item, map_labels
 from pneumoscope.errors import DataError, ImageError
 from pneumoscope.images import Radiograph, from_array, read
 
+_ROW = re.compile(r"[0-9]{1,9}", re.ASCII)
 #: What reading a damaged or hostile file raises.
 _UNREADABLE = (
     OSError,
@@ -84,7 +87,7 @@ def read_radiograph(ref: str, target_size: int | None = None) -> Radiograph:
         return read(file, target_size=target_size)
     split, _, index = row.partition("/")
     images = _load_array(file, f"{split}_images", _stamp(Path(file)), required=False)
-    if images is None or not index.isdigit() or int(index) >= len(images):
+    if images is None or not _ROW.fullmatch(index) or int(index) >= len(images):
         raise ImageError(f"{ref} does not exist.")
     pixels = images[int(index)]
     return from_array(pixels, "RGB" if pixels.ndim == 3 else "MONOCHROME2", name=ref)
@@ -106,6 +109,7 @@ def _load_array(
     try:
         # Opened here, since np.load does not close what it refuses.
         with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            check_growth(Path(path), file.zip.infolist())
             if name not in file and not required:
                 return None
             array: NDArray[np.generic] = file[name]

@@ -66,8 +66,6 @@ def open_collection(
             f"{root} has {described}: two classes with at least 2 images each are needed, "
             "name the positive one with --positive if its name is another."
         )
-    if all(item.patient is None for item in collection.items):
-        notes.append("Patients are unknown: images of one patient may straddle splits.")
     if any(item.source == "phantom" for item in collection.items):
         notes.append("These are synthetic phantoms: for demonstrations and tests only.")
     return Collection(root, layout, collection.items, tuple(notes), collection.skipped)
@@ -195,7 +193,7 @@ def _collect(
         for folder in _list_classes(part):
             for path in _walk(folder):
                 if not is_image_name(path.name):
-                    skipped.append(Skipped(str(path), "not an image by its name"))
+                    skipped.append(Skipped(str(path), "not an image by its name", is_image=False))
                     continue
                 source = "phantom" if origins.is_phantom(path) else usual
                 items.append(_make_item(path, labels[folder.name], split, source))

@@ -18,12 +18,14 @@ from pathlib import Path
 from pneumoscope._extras import require_extra
 from pneumoscope._files import hash_file, write_atomically
 from pneumoscope.datasets.archives import extract_archive
-from pneumoscope.errors import DataError, DownloadError
+from pneumoscope.errors import ArchiveError, DataError, DownloadError
 
 OWNER, NAME = "paultimothymooney", "chest-xray-pneumonia"
 #: What the archive and its unpacked tree need on disk, bytes.
 _ROOM = 4 * 2**30
 _ATTEMPTS = 6
+#: Answers of a server that may be another one in a moment.
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TIMEOUT = 60
 #: What a break loses at most, bytes.
 _PIECE = 1 << 16
@@ -59,7 +61,8 @@ def fetch_kaggle(out: Path, *, progress: Progress | None = None) -> Path:
         if _read_record(out / "chest_xray.json"):
             return _find_tree(target)
         raise DataError(_describe_foreign(target))
-    _check_room(out)
+    part = archive.with_name(f"{archive.name}.part")
+    _check_room(out, sum(file.stat().st_size for file in (archive, part) if file.is_file()))
     download_file(_ask_kaggle, archive, progress=progress)
     if not zipfile.is_zipfile(archive):
         archive.unlink()
@@ -67,7 +70,10 @@ def fetch_kaggle(out: Path, *, progress: Progress | None = None) -> Path:
             f"What came instead of {archive.name} is no archive: check whether a proxy or a "
             f"sign-in page stands between you and Kaggle, or {_OTHER_WAYS}."
         )
-    return fetch_archive(archive, out, progress=progress)
+    try:
+        return fetch_archive(archive, out, progress=progress)
+    except ArchiveError as error:
+        raise ArchiveError(f"{error} Remove {archive} to download it anew.") from error
 
 
 def fetch_archive(archive: Path, out: Path, *, progress: Progress | None = None) -> Path:
@@ -133,13 +139,15 @@ def download_file(
         if attempt:
             time.sleep(min(30.0, pause * 2 ** (attempt - 1)))
         try:
-            if _download_on(ask(), part, mark, progress):
+            if _download_on(_ask_again(ask, attempt), part, mark, progress):
                 part.replace(path)
                 mark.unlink(missing_ok=True)
                 return
+        except _NoAddressError as error:
+            last = error
         except requests.HTTPError as error:
             status = error.response.status_code if error.response is not None else None
-            if status not in {408, 425, 429, 500, 502, 503, 504}:
+            if status not in _PASSING:
                 raise DownloadError(
                     f"{path.name} was refused (HTTP {status}): check your token, or {_OTHER_WAYS}."
                 ) from error
@@ -153,6 +161,20 @@ def download_file(
         f"{path.name} could not be downloaded ({last or 'broke off'}), {have} bytes are kept: run "
         f"it again to go on, or {_OTHER_WAYS}."
     ) from last
+
+
+class _NoAddressError(Exception):
+    """An address could be had before, and cannot be had now."""
+
+
+def _ask_again(ask: Callable[[], Address], attempt: int) -> Address:
+    """Ask for an address; only where the first could not be had there is no use in waiting."""
+    try:
+        return ask()
+    except DownloadError as error:
+        if attempt:
+            raise _NoAddressError(error) from error
+        raise
 
 
 def _download_on(address: Address, part: Path, mark: Path, progress: Progress | None) -> bool:
@@ -205,10 +227,10 @@ def _ask_kaggle() -> Address:
     """
     import requests
 
-    said = io.StringIO()
+    printed = io.StringIO()
     try:
         # Importing the client signs in, and prints and exits where it cannot.
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             from kaggle.api.kaggle_api_extended import KaggleApi
             from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest
 
@@ -226,9 +248,10 @@ def _ask_kaggle() -> Address:
         ) from error
     except requests.HTTPError as error:
         status = error.response.status_code if error.response is not None else "error"
+        said = "is busy" if status in _PASSING else "refuses"
+        advice = "try later" if status in _PASSING else "check the token in ~/.kaggle/kaggle.json"
         raise DownloadError(
-            f"Kaggle refuses (HTTP {status}): check the token in ~/.kaggle/kaggle.json, or "
-            f"{_OTHER_WAYS}."
+            f"Kaggle {said} (HTTP {status}): {advice}, or {_OTHER_WAYS}."
         ) from error
     except (requests.RequestException, OSError, ValueError) as error:
         raise DownloadError(f"Kaggle cannot be reached: go online, or {_OTHER_WAYS}.") from error
@@ -251,13 +274,15 @@ def _describe_foreign(target: Path) -> str:
     )
 
 
-def _check_room(out: Path) -> None:
+def _check_room(out: Path, there: int) -> None:
+    """Refuse where what is still to come, beside the bytes that are there, has no room."""
+    needed = max(0, _ROOM - there)
     existing = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
     free = shutil.disk_usage(existing).free
-    if free < _ROOM:
+    if free < needed:
         raise DataError(
             f"{out} has {free / 1e9:.1f} GB free, the archive and its images need "
-            f"{_ROOM / 1e9:.1f} GB: free some, or choose another --out."
+            f"{needed / 1e9:.1f} GB: free some, or choose another --out."
         )
 
 

@@ -60,6 +60,8 @@ class Skipped:
 
     path: str
     reason: str
+    is_image: bool = True
+    """Whether it was meant to be one, by its name or by a table."""
 
 
 @dataclass(frozen=True)

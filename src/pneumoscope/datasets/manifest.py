@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pneumoscope._files import write_atomically
+from pneumoscope._files import hash_bytes, write_atomically
 from pneumoscope.datasets.arrays import read_radiograph
 from pneumoscope.datasets.duplicates import Fingerprint, find_near_duplicates, fingerprint
 from pneumoscope.datasets.items import Collection, Item, Skipped
@@ -70,7 +71,8 @@ def build_manifest(
             if isinstance(reading, Skipped):
                 excluded.append(reading)
             else:
-                rows.append((item, reading))
+                known = item.patient or reading.patient
+                rows.append((dataclasses.replace(item, patient=known), reading))
             if progress:
                 progress(done, len(collection.items))
     if not rows:
@@ -98,6 +100,7 @@ def build_manifest(
         schema=MANIFEST_SCHEMA,
     )
     notes = [f"Near-identical pairs of images: {len(pairs)}."] if pairs else []
+    notes += _describe_patients(items)
     crossing = [pair for pair in pairs if items[pair[0]].label != items[pair[1]].label]
     if crossing:
         first = [items[i].ref for i in crossing[0]]
@@ -142,6 +145,7 @@ class _Reading:
     fingerprint: Fingerprint
     width: int
     height: int
+    patient: str | None
 
 
 def _read_item(item: Item) -> tuple[Item, _Reading | Skipped]:
@@ -150,12 +154,27 @@ def _read_item(item: Item) -> tuple[Item, _Reading | Skipped]:
     except ImageError as error:
         return item, Skipped(item.ref, str(error))
     width, height = radiograph.original_size
-    return item, _Reading(radiograph.sha256, fingerprint(radiograph), width, height)
+    number = radiograph.patient_id
+    # A hospital's number is not written down: a fingerprint of it tells patients apart as well.
+    patient = None if number is None else f"dicom-{hash_bytes(number.encode())[:16]}"
+    return item, _Reading(radiograph.sha256, fingerprint(radiograph), width, height, patient)
+
+
+def _describe_patients(items: Sequence[Item]) -> list[str]:
+    unknown = sum(item.patient is None for item in items)
+    if not unknown:
+        return []
+    who = (
+        "Patients are unknown"
+        if unknown == len(items)
+        else (f"{unknown} of {len(items)} images name no patient")
+    )
+    return [f"{who}: images of one patient may straddle splits."]
 
 
 def _name_blocks(refs: list[str]) -> list[str | None]:
     """Return `series/00` … `series/09` for each image, None where the name tells no number."""
-    parsed = [parse_name(ref) for ref in refs]
+    parsed = [parts if parts and parts.in_order else None for parts in map(parse_name, refs)]
     names: list[str | None] = [None] * len(refs)
     for series in {parts.series for parts in parsed if parts}:
         rows = [i for i, parts in enumerate(parsed) if parts and parts.series == series]

@@ -10,17 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import PIL
 import polars as pl
 from numpy.typing import NDArray
 
-from pneumoscope._files import find_cache_folder, replace_atomically
+from pneumoscope._files import find_cache_folder, remove_stale_parts, replace_atomically
 from pneumoscope.datasets.arrays import read_radiograph
-from pneumoscope.errors import DataError
+from pneumoscope.errors import DataError, ImageError
 from pneumoscope.images import PreprocessingSpec, resample
 
 #: The cache keeps at most this many bytes; the files used longest ago go first.
 CACHE_LIMIT = 10 * 2**30
-_FORMAT = 1
+#: What else decides the pixels: part of the key of all that is computed from them.
+PIXEL_METHOD = (1, PIL.__version__)
 
 
 def load_pixels(
@@ -36,7 +38,7 @@ def load_pixels(
     DataError
         The disk has no room.
     ImageError
-        An image that was readable when the manifest was made no longer is.
+        An image that was readable when the manifest was made no longer is, or is another.
     """
     folder = find_cache_folder() / "pixels"
     path = folder / f"{_make_key(frame, spec)}.npy"
@@ -52,7 +54,7 @@ def load_pixels(
             f"{folder} has no room for {needed / 1e9:.2f} GB: free some, or set PNEUMOSCOPE_CACHE."
         )
     with replace_atomically(path) as temporary:
-        _fill(temporary, frame["path"].to_list(), spec, shape, progress)
+        _fill(temporary, frame, spec, shape, progress)
     made = _open_cached(path, shape)
     assert made is not None  # it was written and synced a moment ago
     return made
@@ -60,21 +62,24 @@ def load_pixels(
 
 def _fill(
     path: Path,
-    refs: list[str],
+    frame: pl.DataFrame,
     spec: PreprocessingSpec,
     shape: tuple[int, int, int],
     progress: Callable[[int, int], None] | None,
 ) -> None:
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
 
-    def read_one(ref: str) -> NDArray[np.uint8]:
-        return resample(read_radiograph(ref, spec.size), spec)
+    def read_one(ref: str, sha256: str) -> NDArray[np.uint8]:
+        radiograph = read_radiograph(ref, spec.size)
+        if radiograph.sha256 != sha256:  # its label and its split were given to another image
+            raise ImageError(f"{ref} has changed since the run began: start a new run.")
+        return resample(radiograph, spec)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for row, square in enumerate(pool.map(read_one, refs)):
+        for row, square in enumerate(pool.map(read_one, frame["path"], frame["sha256"])):
             array[row] = square
             if progress:
-                progress(row + 1, len(refs))
+                progress(row + 1, frame.height)
     array.flush()
 
 
@@ -92,11 +97,14 @@ def _open_cached(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8] |
 
 def _make_key(frame: pl.DataFrame, spec: PreprocessingSpec) -> str:
     # Normalisation comes after the cacheable half.
-    facts = spec.model_dump_json(exclude={"normalisation"}), frame["sha256"].to_list(), _FORMAT
+    facts = (
+        spec.model_dump_json(exclude={"normalisation"}), frame["sha256"].to_list(), PIXEL_METHOD,
+    )  # fmt: skip
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
 def _make_room(folder: Path, needed: int) -> None:
+    remove_stale_parts(folder)
     files = sorted(folder.glob("*.npy"), key=lambda file: file.stat().st_mtime)
     total = sum(file.stat().st_size for file in files)
     while files and total + needed > CACHE_LIMIT:

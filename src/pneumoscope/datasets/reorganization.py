@@ -16,7 +16,13 @@ from typing import Any
 import polars as pl
 from PIL import Image
 
-from pneumoscope._files import build_folder, hash_bytes, write_atomically
+from pneumoscope._files import (
+    build_folder,
+    find_cache_folder,
+    hash_bytes,
+    hash_file,
+    write_atomically,
+)
 from pneumoscope.datasets.arrays import read_radiograph, split_ref
 from pneumoscope.datasets.collection import open_collection
 from pneumoscope.datasets.items import (
@@ -187,6 +193,11 @@ def _build(
 ) -> list[str]:
     """Lay everything out beside the destination, then move it there at once."""
     notes: list[str] = []
+    if link is LinkMode.SYM and root.resolve().is_relative_to(find_cache_folder().resolve()):
+        link = LinkMode.HARD
+        notes.append(
+            "Hard links are made: the archive is unpacked in the cache, which comes and goes."
+        )
     try:
         with build_folder(destination) as staging:
             for split in SPLITS:
@@ -200,10 +211,7 @@ def _build(
                 notes.append(f"{copied} files were copied: they lie on another disk, or in arrays.")
             if "phantom" in frame["source"].to_list() and (root / PHANTOM_MARKER).is_file():
                 shutil.copyfile(root / PHANTOM_MARKER, staging / PHANTOM_MARKER)
-            placed = pl.Series([str(staging / target) for target in frame["target"]])
-            write_manifest(
-                frame.drop("target").with_columns(placed.alias("path")), staging / MANIFEST_NAME
-            )
+            write_manifest(_describe_placed(frame, staging), staging / MANIFEST_NAME)
             write_atomically(staging / f".{_SETTINGS}", json.dumps(settings))
     except OSError as error:
         raise DataError(f"{destination} cannot be made: {error.strerror or error}.") from error
@@ -234,3 +242,15 @@ def _place(ref: str, target: Path, link: LinkMode) -> int:
                 raise
     shutil.copyfile(file, target)
     return 1
+
+
+def _describe_placed(frame: pl.DataFrame, folder: Path) -> pl.DataFrame:
+    """Return the manifest of what lies in `folder`; rows of arrays are files of their own now."""
+    hashes = [
+        sha256 if split_ref(ref)[1] is None else hash_file(folder / target)
+        for ref, sha256, target in frame.select("path", "sha256", "target").iter_rows()
+    ]
+    return frame.with_columns(
+        pl.Series("path", [str(folder / target) for target in frame["target"]]),
+        pl.Series("sha256", hashes),
+    ).drop("target")

@@ -112,14 +112,17 @@ def resolve_splits(
     if layout is Layout.KAGGLE and "test" in given:
         test = frame.filter(pl.col("split") == "test")
         pool = frame.filter(pl.col("split") != "test")
+        if grouping is not Grouping.IMAGE:
+            pool, told = _drop_relatives(pool, test)
+            notes += told
         both = (ratios[0], ratios[1], 0.0)
         result = pl.concat([assign_splits(pool, ratios=both, grouping=grouping, seed=seed), test])
         notes.append("The official test part is kept; validation is split off train and val.")
-        _check_overlap(result)
     elif layout is not Layout.KAGGLE and given == set(SPLITS) and not frame["split"].null_count():
         result = frame
         notes.append("The splits that the data brings are kept.")
-        _check_overlap(result)
+        if grouping is not Grouping.IMAGE:
+            notes += _check_overlap(result)
     else:
         result = assign_splits(frame, ratios=ratios, grouping=grouping, seed=seed)
         if given:
@@ -143,6 +146,11 @@ def count_leaked(frame: pl.DataFrame) -> int:
 
 def describe_leak(frame: pl.DataFrame) -> str:
     """Say how many test images have their patient in train."""
+    if not frame["patient"].drop_nulls().len():
+        return (
+            "Split by image, and patients are unknown: how many test images have theirs in train "
+            "cannot be told, and numbers from this split may be too good."
+        )
     leaked, n = count_leaked(frame), frame.filter(pl.col("split") == "test").height
     return (
         f"{leaked} of {n} test images ({leaked / max(n, 1):.0%}) have their patient in train: "
@@ -245,13 +253,37 @@ def check_splits(frame: pl.DataFrame, ratios: Ratios = (80, 10, 10)) -> None:
                 )
 
 
-def _check_overlap(frame: pl.DataFrame) -> None:
+def _drop_relatives(pool: pl.DataFrame, test: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Leave out of the pool who is in the official test part, as a patient or a copy."""
+    related = pl.col("patient").is_in(test["patient"].drop_nulls().implode())
+    related = related.fill_null(value=False) | pl.col("group").is_in(test["group"].implode())
+    kept = pool.filter(~related)
+    left_out = pool.height - kept.height
+    if not left_out:
+        return pool, ()
+    note = (
+        f"{left_out} images of train and val are left out: their patient, or a near-identical "
+        "image, is in the official test part."
+    )
+    return kept, (note,)
+
+
+def _check_overlap(frame: pl.DataFrame) -> tuple[str, ...]:
+    """Refuse patients in two splits; copies of unknown patients are named in a note."""
     torn = _find_straddling(frame, "patient")
     if torn:
         raise DataError(
             f"{len(torn)} patients are in more than one of the splits that the data brings, such "
-            f"as {torn[0]}: split anew with `pneumoscope data reorganize`."
+            f"as {torn[0]}: split anew with `pneumoscope data reorganize`, or take them as they "
+            "are with --set grouping=image."
         )
+    copies = _find_straddling(frame, "group")
+    if not copies:
+        return ()
+    return (
+        f"{len(copies)} groups of near-identical images are in more than one of the splits that "
+        "the data brings: numbers are too good; `pneumoscope data reorganize` keeps them together.",
+    )
 
 
 def _find_straddling(frame: pl.DataFrame, column: str) -> list[str]:

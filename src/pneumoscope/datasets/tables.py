@@ -57,16 +57,15 @@ def read_table(
             skipped.append(Skipped(ref, f"{ref} does not exist."))
             continue
         parts = parse_name(Path(ref).name)
-        source = "phantom" if origins.is_phantom(split_ref(ref)[0]) else path.stem
+        is_phantom = origins.is_phantom(split_ref(ref)[0])
         item = Item(
             ref=ref,
             label=labels[name],
             split=_parse_split(row[split_column], path) if split_column else None,
-            patient=_strip(row[patient_column])
-            if patient_column
-            else (parts.patient if parts else None),
+            patient=(_strip(row[patient_column]) if patient_column else None)
+            or (parts.patient if parts else None),
             subtype=_strip(row.get("subtype")) or (parts.subtype if parts else "none"),
-            source=_strip(row.get("source")) or source,
+            source="phantom" if is_phantom else _strip(row.get("source")) or path.stem,
         )
         if ref in items:
             repeated += 1
@@ -103,9 +102,10 @@ def _find_column(
     for name in (wanted,) if wanted else usual:
         if name in frame.columns:
             return name
+    advice = "rename one to `path`" if what == "path" else f"name it with --{what}-column"
     raise DataError(
         f"{path} has no {what} column {wanted or ' or '.join(usual)!r}, it has "
-        f"{', '.join(frame.columns)}; name it with --{what}-column."
+        f"{', '.join(frame.columns)}; {advice}."
     )
 
 

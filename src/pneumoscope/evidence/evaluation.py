@@ -75,9 +75,10 @@ def evaluate_bundle(
     predictor = load(bundle, engine=engine, precision=precision)
     collection = open_collection(data, options)
     manifest = build_manifest(collection, progress=progress)
-    frame, split, note = _choose_split(manifest.frame, collection.layout, split)
-    seen = frame["sha256"].is_in(list(predictor.bundle.training_hashes()))
-    frame = frame.with_columns(seen=seen)
+    hashes = list(predictor.bundle.training_hashes())
+    # A patient, or a copy, of whom the bundle saw one image is no stranger to it.
+    whole = manifest.frame.with_columns(seen=pl.col("sha256").is_in(hashes).any().over("group"))
+    frame, split, note = _choose_split(whole, collection.layout, split)
     notes = [*collection.notes, *manifest.notes, note]
     final = str(predictor.bundle.info.training.get("final", "model"))
     predictions = _predict(predictor, frame, final, split, progress)
@@ -101,7 +102,13 @@ def evaluate_bundle(
     )
     metrics = write_evaluation(out, predictions, points, final, context, explainer=predictor)
     return EvaluationResult(
-        out, final, split, metrics, tuple(notes), tuple(warnings), tuple(manifest.excluded)
+        out,
+        final,
+        split,
+        metrics,
+        tuple(notes),
+        tuple(warnings),
+        tuple(entry for entry in excluded if entry.is_image),
     )
 
 
@@ -132,7 +139,8 @@ def _list_warnings(bundle: Bundle, frame: pl.DataFrame) -> list[str]:
     if seen:
         warnings.append(
             f"{seen} of {frame.height} images ({seen / frame.height:.0%}) were among those that "
-            "the bundle was trained or chosen on: the numbers are too good."
+            "the bundle was trained or chosen on, or are of the same patients: the numbers are too "
+            "good."
         )
     return warnings
 

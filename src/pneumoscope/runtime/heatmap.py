@@ -24,6 +24,8 @@ from pneumoscope.runtime.finding import Finding
 CAPTION = "influence map, not the location of pneumonia"
 #: The strongest tint, where the influence is largest.
 MAX_OPACITY = 0.55
+#: Bytes of an image's name that its heat-map keeps: file systems take 255 in all.
+_LONGEST = 160
 # Anchors of "inferno" (Nathaniel Smith and Stefan van der Walt, matplotlib, CC0): perceptually
 # uniform, and rising in lightness, so that it reads in black and white too.
 _ANCHORS = (
@@ -107,7 +109,8 @@ def save_heatmap(
     radiograph = image if isinstance(image, Radiograph) else read(image, name=finding.path)
     if radiograph.sha256 != finding.sha256:
         raise ImageError(f"{finding.path} has changed since it was answered.")
-    stem = f"{Path(finding.path).stem or 'image'}-{radiograph.sha256[:8]}"
+    name = Path(finding.path).stem.encode(errors="replace")[:_LONGEST].decode(errors="ignore")
+    stem = f"{name or 'image'}-{radiograph.sha256[:8]}"
     if finding.activation_map is None:
         raise ValueError(f"{finding.path} has no answer, so no heat-map")
     picture, raw = folder / f"{stem}.heatmap.jpg", folder / f"{stem}.activation_map.npy"

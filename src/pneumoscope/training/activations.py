@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pneumoscope._files import find_cache_folder, replace_atomically
+from pneumoscope._files import find_cache_folder, remove_stale_parts, replace_atomically
+from pneumoscope.datasets import PIXEL_METHOD
 from pneumoscope.images import PreprocessingSpec
 from pneumoscope.network import PARTS, PneumoniaResNet50, fold_batch_norm
 from pneumoscope.training.inputs import POOLED, ActivationInputs, Inputs, run_frozen
@@ -44,7 +45,8 @@ def load_activations(
     """Return the activations of all images behind `cut`, computed where they are not cached.
 
     `source` gives images, or activations behind an earlier cut, which saves the way up to there.
-    Returns None where the disk has no room for them; training then computes them anew each epoch.
+    Returns None where the disk or the cache's limit has no room for them; training then computes
+    them anew each epoch.
     """
     key = _make_key(network, cut, image_hashes, spec, autocast)
     folder = find_cache_folder() / "activations"
@@ -54,6 +56,8 @@ def load_activations(
     if path.is_file() and path.stat().st_size == needed:
         path.touch()  # the oldest by use goes first
     else:
+        if needed > CACHE_LIMIT:
+            return None
         folder.mkdir(parents=True, exist_ok=True)
         _make_room(folder, needed)
         free = shutil.disk_usage(folder).free
@@ -127,6 +131,7 @@ def _make_key(
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     facts = (
         cut, spec.model_dump_json(), autocast._enabled, torch.__version__, autocast.device, _METHOD,
+        PIXEL_METHOD,
     )  # fmt: skip
     digest.update(repr(facts).encode())
     digest.update("".join(image_hashes).encode())
@@ -135,6 +140,7 @@ def _make_key(
 
 def _make_room(folder: Path, needed: int) -> None:
     """Remove the files used longest ago until `needed` more bytes stay within the limit."""
+    remove_stale_parts(folder)
     files = sorted(folder.glob("*.bin"), key=lambda file: file.stat().st_mtime)
     total = sum(file.stat().st_size for file in files)
     while files and total + needed > CACHE_LIMIT:

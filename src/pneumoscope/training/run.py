@@ -24,6 +24,7 @@ from pneumoscope.datasets import (
     open_collection,
     read_manifest,
     resolve_splits,
+    split_ref,
     write_manifest,
 )
 from pneumoscope.errors import RunError
@@ -229,6 +230,9 @@ class _Run:
                 f"Resumed elsewhere: {difference}; the last bits of the weights may differ."
             )
         self.facts.frame = read_manifest(self.folder.manifest)
+        if not Path(split_ref(self.facts.frame["path"][0])[0]).exists():
+            # An archive was unpacked in the cache, and the cache was cleared: unpack it again.
+            open_collection(self.request.data, self.request.options)
         if self.folder.checkpoint.is_file():
             history = load_checkpoint(self.folder.checkpoint).history
             self.facts.history = [EpochRow(**row) for row in history]

@@ -65,7 +65,7 @@ def write_phantoms(
     DataError
         `n` or `size` make no sense, or the folder holds something else.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     if n < 10 or n > 1_000_000 or not 64 <= size <= 2048:
         raise DataError(
             f"10 to 1,000,000 phantoms of 64 to 2048 pixels can be drawn, found {n}, {size}."
@@ -121,5 +121,7 @@ def _read_marker(folder: Path) -> dict[str, Any] | None:
     try:
         tree = json.loads((folder / PHANTOM_MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        return None
+    if not isinstance(tree, dict):
         return None
     return {key: tree.get(key) for key in ("generator", "seed", "n", "size")}
