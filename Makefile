@@ -12,8 +12,8 @@ help:  ## Show what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed, found: $$($(PYTHON) --version). Try PYTHON=python3.12 make ..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "Python 3.11, 3.12 or 3.13 is needed, found: $$($(PYTHON) --version). Try PYTHON=python3.12 make ..."; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || \
 	  { echo "No virtual environment could be made: install your system's python3-venv."; exit 1; }
 	$(VENV)/bin/pip install --quiet -c constraints.txt -e '.[dev]'

@@ -21,6 +21,9 @@ from pneumoscope.evaluation import wilson_interval
 from pneumoscope.images import spread_over_image
 from pneumoscope.runtime import Finding
 
+#: How many times chance the maximum should hit.
+TARGET = 3.0
+
 
 def find_peak(finding: Finding, width: int, height: int) -> tuple[int, int]:
     """Return row and column, in pixels, of the maximum of the interpolated map."""
@@ -62,7 +65,10 @@ def main() -> None:
         f"lesions {len(hits)}  hit {hits.mean():.3f} ({interval.low:.3f}-{interval.high:.3f})  "
         f"area share {shares.mean():.3f}"
     )
-    print(f"{hits.mean() / shares.mean():.1f}x")
+    ratio = hits.mean() / shares.mean()
+    print(f"{ratio:.1f}x")
+    if ratio < TARGET:
+        raise SystemExit(f"Below the target of {TARGET:g} times chance.")
 
 
 if __name__ == "__main__":

@@ -191,7 +191,7 @@ def test_evaluate_ends_with_1_where_images_were_left_out(run, bundle, phantoms, 
     (tmp_path / "data" / "NORMAL" / "broken.png").write_bytes(b"no image")
     answer = run("evaluate", bundle, tmp_path / "data", "--out", tmp_path / "out", "--quiet")
     assert answer.code == 1
-    assert "1 images were left out" in answer.err
+    assert "1 image was left out" in answer.err
     assert "on 3 normal images." in answer.out
 
 

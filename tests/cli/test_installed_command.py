@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -134,3 +135,29 @@ def test_a_poor_locale_still_prints_every_name(bundle, mixed):
     )
     assert done.returncode == 0
     assert json.loads(done.stdout)["path"] == str(mixed / name)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_answers_reach_their_file_while_a_bar_is_shown_on_the_terminal(bundle, phantoms, tmp_path):
+    import pty
+
+    files = sorted((phantoms / "NORMAL").glob("*.jpeg"))[:25]
+    ours, theirs = pty.openpty()
+    with (tmp_path / "findings.jsonl").open("wb") as sink:
+        process = subprocess.Popen(
+            [COMMAND, "predict", *files, "--bundle", bundle, "--format", "jsonl"],
+            stdout=sink,
+            stderr=theirs,
+            env=os.environ | {"TERM": "xterm"},
+        )
+        os.close(theirs)
+        screen = b""
+        with contextlib.suppress(OSError):  # the terminal is gone when the process is
+            while piece := os.read(ours, 65536):
+                screen += piece
+        assert process.wait() == 0
+    os.close(ours)
+    records = [json.loads(line) for line in (tmp_path / "findings.jsonl").read_text().splitlines()]
+    assert [record["path"] for record in records] == [str(file) for file in files]
+    assert b"Predicting" in screen
+    assert b'"schema"' not in screen

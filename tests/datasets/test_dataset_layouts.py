@@ -331,7 +331,7 @@ def test_kaggles_test_part_is_kept_and_validation_split_off(tmp_path: Path, pain
     counts = Counter(after.values())
     assert counts["test"] == 20
     assert 4 <= counts["val"] <= 10  # of 62, and not the 4 images that Kaggle has
-    assert any("official test part is kept" in note for note in result.notes)
+    assert any("test part that the data brings is kept" in note for note in result.notes)
 
 
 def test_without_a_test_part_all_is_pooled_and_said(tmp_path: Path, kermany: Callable) -> None:
@@ -360,7 +360,7 @@ def test_relatives_of_the_official_test_part_are_left_out_of_training(
     assert not set(test["patient"]) & set(rest["patient"])
     left_out = frame.height - result.frame.height
     assert 0 < left_out < frame.height - test.height
-    assert any(note.startswith(f"{left_out} images of train and val") for note in result.notes)
+    assert any(note.startswith(f"{left_out} images outside the test part") for note in result.notes)
 
 
 def _make_frame(**columns: list[str | None]) -> pl.DataFrame:

@@ -375,7 +375,7 @@ def test_the_command_says_what_it_found_and_made(
     (source / "NORMAL" / "bad.png").write_bytes(b"bad")
     result = CliRunner().invoke(app, ["data", "reorganize", str(source), str(out), "--quiet"])
     assert result.exit_code == 1  # the rest is as it was, but one image was left out
-    assert "1 images were left out, the first:" in result.stderr
+    assert "1 image was left out:" in result.stderr
     assert "bad.png" in result.stderr
 
 

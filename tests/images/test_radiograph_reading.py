@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pneumoscope.images import PreprocessingSpec, is_image_name, read, resample
+from pneumoscope.images import PreprocessingSpec, is_image_file, is_visible, read, resample
 
 Encode = Callable[..., bytes]
 
@@ -287,5 +287,16 @@ def test_white_is_zero_tiff_is_turned_over_at_any_depth(encode: Encode) -> None:
         ("jpeg", False),
     ],
 )
-def test_names_taken_for_images(name: str, taken: bool) -> None:
-    assert is_image_name(name) is taken
+def test_names_taken_for_images(tmp_path: Path, name: str, taken: bool) -> None:
+    path = tmp_path / "folder" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    assert (is_visible(name) and is_image_file(path)) is taken
+
+
+@pytest.mark.parametrize("name", ["IM000001", "1.2.840.113619.2", "scan.bin"])
+def test_dicom_files_are_known_by_their_mark(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(bytes(128) + b"DICM" + bytes(20))
+    assert is_image_file(tmp_path / name)
+    (tmp_path / name).write_bytes(bytes(200))
+    assert not is_image_file(tmp_path / name)

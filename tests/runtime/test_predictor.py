@@ -232,3 +232,12 @@ def test_all_engines_agree_on_real_radiographs(bundle, real_data):
     paths = sorted(p for p in real_data.rglob("*") if p.suffix.lower() in {".jpeg", ".jpg", ".png"})
     assert len(paths) >= 16
     _compare_engines(bundle, paths[:: len(paths) // 16][:16])
+
+
+def test_a_stream_takes_arrays_and_outlives_what_is_no_image(predictor, images):
+    pixels = np.asarray(Image.open(images[0]).convert("L"))
+    odd = [(pixels, "MONOCHROME2"), None, 17, (pixels, "HSV"), (pixels * 1.0, "MONOCHROME2")]
+    found = list(predictor.predict_many([*odd, images[0]]))
+    assert [finding.status for finding in found] == ["ok", *["error"] * 4, "ok"]
+    assert found[0].probability == pytest.approx(found[-1].probability, abs=1e-6)
+    assert found[0].path == "array"

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from pneumoscope.bundle import read_bundle
+from pneumoscope.cli.app import app
 from pneumoscope.errors import DataError, RunError, WeightsError
 from pneumoscope.training import (
     RunFolder,
@@ -212,3 +215,18 @@ def test_ctrl_c_keeps_the_best_weights_and_resume_ends_the_run(
     undisturbed = (finished_run / "bundle" / "model.safetensors").read_bytes()
     assert (out / "bundle" / "model.safetensors").read_bytes() == undisturbed
     assert not (out / "best.safetensors").exists()
+
+
+def test_what_was_left_out_is_said_at_the_end(phantoms, quick, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(phantoms, data)
+    (data / "NORMAL" / "broken.jpeg").write_bytes(b"\xff\xd8\xff\xe0")
+    (data / "NORMAL" / "notes.txt").write_text("x")
+    settings = [part for setting in quick for part in ("--set", setting)]
+    arguments = ["train", data, "--out", tmp_path / "run", "--weights", "none", *settings]
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 1, result.output
+    end = result.output[result.output.index("Research use") :]
+    assert "1 image was left out:" in end
+    assert "broken.jpeg" in end
+    assert "1 file is no image by name, such as" in end

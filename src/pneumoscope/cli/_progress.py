@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -33,6 +34,8 @@ def show_progress(
         console=console,
         disable=quiet or not console.is_terminal,
         transient=True,
+        # Answers that are sent to a file must get there, and not to the screen beside the bar.
+        redirect_stdout=sys.stdout.isatty(),
     )
     with progress:
         task = progress.add_task(title, total=None)

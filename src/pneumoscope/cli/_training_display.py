@@ -35,6 +35,7 @@ class TrainingDisplay:
             console=self._console,
             disable=quiet or not self._console.is_terminal,
             transient=True,
+            redirect_stdout=False,
         )
         self._task: TaskID | None = None
         self._stage: str | None = None
@@ -56,23 +57,34 @@ class TrainingDisplay:
         if not self._quiet:
             self._console.print(text, soft_wrap=True, markup=False)
 
+    def on_progress(self, title: str, done: int, total: int) -> None:
+        """Move a bar of its own; where there is no terminal, say once what is being done."""
+        if self._stage != title:
+            self._start_bar(title, total)
+            if not self._console.is_terminal:
+                self.on_message(f"{title} …")
+        assert self._task is not None
+        self._progress.update(self._task, completed=done, total=total)
+
     def on_step(
         self, stage: Stage, epoch: int, done: int, total: int, loss: float, rate: float
     ) -> None:
         """Move the bar; it spans the stage, so that the time left is the stage's."""
-        if self._task is None or self._stage != stage.name:
-            if self._task is not None:
-                self._progress.remove_task(self._task)
-            self._stage = stage.name
-            self._task = self._progress.add_task(
-                stage.name, total=stage.epochs * total, completed=(epoch - 1) * total, numbers=""
-            )
+        if self._stage != stage.name:
+            self._start_bar(stage.name, stage.epochs * total)
+        assert self._task is not None
         self._progress.update(
             self._task,
             description=f"{stage.name} {epoch}/{stage.epochs}",
             completed=(epoch - 1) * total + done,
             numbers=f"loss {loss:.4f}  {rate:.1f} images/s",
         )
+
+    def _start_bar(self, title: str, total: int) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._stage = title
+        self._task = self._progress.add_task(title, total=total or None, numbers="")
 
     def on_epoch(self, stage: Stage, row: EpochRow) -> None:
         """Print an epoch's line."""

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pneumoscope.cli._left_out import report_left_out
 from pneumoscope.cli._options import (
     LabelColumnOption,
     LayoutOption,
@@ -135,12 +136,7 @@ def reorganize(
     for split, counts in result.counts.items():
         typer.echo(f"{split:6} {counts['NORMAL']:>8} {counts['PNEUMONIA']:>10}")
     typer.echo(str(result.destination))
-    unreadable = [entry for entry in result.excluded if entry.is_image]
-    if unreadable:
-        typer.echo(
-            f"{len(unreadable)} images were left out, the first: {unreadable[0].reason}", err=True
-        )
-        raise typer.Exit(1)
+    report_left_out(result.excluded)
 
 
 @data.command()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pneumoscope.cli._left_out import report_left_out
 from pneumoscope.cli._options import (
     EngineOption,
     LabelColumnOption,
@@ -86,7 +87,4 @@ def evaluate(
         )
     typer.echo(f"Report: {result.out / 'report.html'}")
     typer.echo("Research use, not a diagnosis.")
-    if result.excluded:
-        first = result.excluded[0]
-        typer.echo(f"{len(result.excluded)} images were left out: {first.reason} …", err=True)
-        raise typer.Exit(1)
+    report_left_out(result.excluded)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from pneumoscope._probability import format_probability
+from pneumoscope.cli._left_out import make_printable
 from pneumoscope.cli._options import BundleOption, EngineOption, PrecisionOption, QuietOption
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def predict(
 def _find_images(paths: list[str]) -> Iterator[str | bytes]:
     """Yield what is to be answered: paths as given, folders' images in order, stdin's bytes."""
     from pneumoscope.errors import PneumoscopeError
-    from pneumoscope.images import is_image_name
+    from pneumoscope.images import is_image_file, is_visible
 
     for path in paths:
         if path == "-":
@@ -107,7 +108,7 @@ def _find_images(paths: list[str]) -> Iterator[str | bytes]:
             found = sorted(
                 str(file)
                 for file in Path(path).rglob("*")
-                if is_image_name(file.relative_to(path)) and file.is_file()
+                if is_visible(file.relative_to(path)) and file.is_file() and is_image_file(file)
             )
             if not found:
                 raise PneumoscopeError(
@@ -122,7 +123,7 @@ def _summarise(done: int, failed: list[str], heatmaps: Path | None) -> None:
     note = f"{done - len(failed)} of {done} images answered"
     if failed:
         note += f", {len(failed)} left out: {failed[0]}" + (" …" if len(failed) > 1 else "")
-    typer.echo(_make_printable(note), err=True)
+    typer.echo(make_printable(note), err=True)
     if heatmaps is not None and done > len(failed):
         typer.echo(f"Heat-maps (influence, not the location of pneumonia): {heatmaps}", err=True)
 
@@ -172,18 +173,13 @@ class _Table:
         if finding.probability is not None:
             rest = f"{format_probability(finding.probability)}  {finding.path}"
         said = typer.style(f"{decision:<9}", fg=_COLOURS.get(decision, "green"), bold=True)
-        typer.echo(f"{said}  {_make_printable(rest)}")
+        typer.echo(f"{said}  {make_printable(rest)}")
         self._warnings |= {str(code) for code in finding.warnings}
 
     def close(self) -> None:
         for code in sorted(self._warnings):
             typer.echo(f"{typer.style('warning', fg='yellow')}    {_WARNINGS.get(code, code)}")
         typer.echo("Research use, not a diagnosis.")
-
-
-def _make_printable(text: str) -> str:
-    """Return text as it is, but without orders to the terminal: anyone may name a file."""
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 _COLOURS = {"PNEUMONIA": "red", "REFER": "yellow", "ERROR": "magenta"}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pneumoscope.cli._left_out import report_left_out
 from pneumoscope.cli._options import (
     LabelColumnOption,
     LayoutOption,
@@ -116,6 +117,7 @@ def train(
         else:
             result = training.train(request, display)
     _print_result(result)
+    report_left_out(result.excluded)
 
 
 def _refuse_settings(context: typer.Context) -> None:

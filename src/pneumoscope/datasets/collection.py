@@ -23,7 +23,7 @@ from pneumoscope.datasets.items import (
 from pneumoscope.datasets.naming import parse_name
 from pneumoscope.datasets.tables import read_table
 from pneumoscope.errors import DataError
-from pneumoscope.images import is_image_name
+from pneumoscope.images import is_image_file
 
 
 def open_collection(
@@ -143,7 +143,7 @@ def _list_classes(folder: Path) -> list[Path]:
         if entry.is_dir()
         and _is_visible(entry)
         and entry.name not in skipped
-        and any(is_image_name(file.name) for file in _walk(entry))
+        and any(is_image_file(file) for file in _walk(entry))
     ]
 
 
@@ -192,7 +192,7 @@ def _collect(
     for split, part in parts.items():
         for folder in _list_classes(part):
             for path in _walk(folder):
-                if not is_image_name(path.name):
+                if not is_image_file(path):
                     skipped.append(Skipped(str(path), "not an image by its name", is_image=False))
                     continue
                 source = "phantom" if origins.is_phantom(path) else usual

@@ -98,8 +98,8 @@ def resolve_splits(
 ) -> SplitResult:
     """Return the splits that training uses: those that are given, or new ones.
 
-    A complete split is kept. On Kaggle's layout an official test part is kept, train and val are
-    pooled, and validation is split off the pool. Everything else is split anew.
+    A complete split is kept. On Kaggle's layout, and where every image is in train or test, the
+    test part is kept and validation is split off the rest. Everything else is split anew.
 
     Raises
     ------
@@ -109,7 +109,8 @@ def resolve_splits(
     _check_classes(frame)
     given = set(frame["split"].drop_nulls())
     notes: list[str] = []
-    if layout is Layout.KAGGLE and "test" in given:
+    partial = given == {"train", "test"} and not frame["split"].null_count()
+    if "test" in given and (layout is Layout.KAGGLE or partial):
         test = frame.filter(pl.col("split") == "test")
         pool = frame.filter(pl.col("split") != "test")
         if grouping is not Grouping.IMAGE:
@@ -117,7 +118,9 @@ def resolve_splits(
             notes += told
         both = (ratios[0], ratios[1], 0.0)
         result = pl.concat([assign_splits(pool, ratios=both, grouping=grouping, seed=seed), test])
-        notes.append("The official test part is kept; validation is split off train and val.")
+        notes.append(
+            "The test part that the data brings is kept; validation is split off the rest."
+        )
     elif layout is not Layout.KAGGLE and given == set(SPLITS) and not frame["split"].null_count():
         result = frame
         notes.append("The splits that the data brings are kept.")
@@ -127,7 +130,8 @@ def resolve_splits(
         result = assign_splits(frame, ratios=ratios, grouping=grouping, seed=seed)
         if given:
             notes.append(
-                "The folders make no complete split: all images are pooled and split anew."
+                "The splits that the data brings are not complete: all images are pooled and split "
+                "anew."
             )
         share = "/".join(f"{ratio:g}" for ratio in ratios)
         notes.append(f"Split {share} by {grouping.value} with seed {seed}.")
@@ -254,7 +258,7 @@ def check_splits(frame: pl.DataFrame, ratios: Ratios = (80, 10, 10)) -> None:
 
 
 def _drop_relatives(pool: pl.DataFrame, test: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Leave out of the pool who is in the official test part, as a patient or a copy."""
+    """Leave out of the pool who is in the test part, as a patient or a copy."""
     related = pl.col("patient").is_in(test["patient"].drop_nulls().implode())
     related = related.fill_null(value=False) | pl.col("group").is_in(test["group"].implode())
     kept = pool.filter(~related)
@@ -262,8 +266,8 @@ def _drop_relatives(pool: pl.DataFrame, test: pl.DataFrame) -> tuple[pl.DataFram
     if not left_out:
         return pool, ()
     note = (
-        f"{left_out} images of train and val are left out: their patient, or a near-identical "
-        "image, is in the official test part."
+        f"{left_out} images outside the test part are left out: their patient, or a near-identical "
+        "image, is in it."
     )
     return kept, (note,)
 

@@ -14,7 +14,7 @@ class EvaluationContext:
 
     title: str
     data_summary: dict[str, Any]
-    """layout, counts (split → label → n), sources, excluded, grouping, seed."""
+    """layout, counts (split → label → n), sources, excluded; notes say how the split came about."""
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     """What invalidates or limits the numbers; printed at the top."""

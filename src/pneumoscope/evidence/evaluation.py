@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -91,9 +92,7 @@ def evaluate_bundle(
             "layout": collection.layout.value,
             "counts": {split: _count_labels(frame)},
             "sources": frame["source"].unique().sort().to_list(),
-            "excluded": [{"path": entry.path, "reason": entry.reason} for entry in excluded],
-            "grouping": None,
-            "seed": None,
+            "excluded": [dataclasses.asdict(entry) for entry in excluded],
         },
         notes=notes,
         warnings=warnings,
@@ -108,7 +107,7 @@ def evaluate_bundle(
         metrics,
         tuple(notes),
         tuple(warnings),
-        tuple(entry for entry in excluded if entry.is_image),
+        excluded,
     )
 
 

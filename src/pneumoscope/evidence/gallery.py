@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +19,16 @@ from PIL import Image
 from pneumoscope._probability import format_probability
 from pneumoscope.datasets import read_radiograph
 from pneumoscope.errors import ImageError
-from pneumoscope.runtime import CAPTION, Predictor, draw_heatmap
+from pneumoscope.runtime import CAPTION, Predictor, WarningCode, draw_heatmap
 
-#: At most this many of each kind of error are drawn; all missed cases are listed by name.
-MAX_ERRORS = 60
-_EXAMPLES = 4
+#: Tiles of each kind in the report and on the sheet; missed cases are all listed by name.
+_MOST = {
+    "missed pneumonia": (60, 12),
+    "false alarm": (60, 6),
+    "found pneumonia": (4, 3),
+    "cleared normal": (4, 3),
+}
 _SIDE = 288
-_SHEET = 24
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ def draw_gallery(
     tiles: list[GalleryTile] = []
     pictures: list[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]] = []
     for kind, part in _choose_rows(rows).items():
+        drawn = 0
         for path, probability in part.select("path", "probability").iter_rows():
             try:
                 radiograph = read_radiograph(path)
@@ -64,25 +70,30 @@ def draw_gallery(
             plain = np.repeat((radiograph.pixels / top * 255).astype(np.uint8)[..., None], 3, 2)
             small, tinted = _shrink(plain), _shrink(overlay)
             tiles.append(GalleryTile(kind, path, probability, _encode(small), _encode(tinted)))
-            if len(pictures) < _SHEET:
-                pictures.append((f"{kind}\np = {format_probability(probability)}", small, tinted))
+            drawn += 1
+            if drawn <= _MOST[kind][1]:
+                title = f"{kind}, p = {format_probability(probability)}\n{_shorten(path)}"
+                pictures.append((title, small, tinted))
     if pictures:
-        _draw_sheet(pictures, folder)
+        heading = f"Pneumonia is called from p = {format_probability(threshold)} on"
+        if WarningCode.PHANTOM_MODEL in predictor.warnings:
+            heading += "; the model was trained on synthetic phantoms"
+        _draw_sheet(pictures, heading, folder)
     return tiles
 
 
 def _choose_rows(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Return kind → rows, worst first; right answers are the surest."""
     positive, called = pl.col("label") == "PNEUMONIA", pl.col("decision") == "PNEUMONIA"
+    kinds = {
+        "missed pneumonia": (positive & ~called, False),
+        "false alarm": (~positive & called, True),
+        "found pneumonia": (positive & called, True),
+        "cleared normal": (~positive & ~called, False),
+    }
     return {
-        "missed pneumonia": rows.filter(positive & ~called).sort("probability").head(MAX_ERRORS),
-        "false alarm": rows.filter(~positive & called)
-        .sort("probability", descending=True)
-        .head(MAX_ERRORS),
-        "found pneumonia": rows.filter(positive & called)
-        .sort("probability", descending=True)
-        .head(_EXAMPLES),
-        "cleared normal": rows.filter(~positive & ~called).sort("probability").head(_EXAMPLES),
+        kind: rows.filter(wanted).sort("probability", descending=falling).head(_MOST[kind][0])
+        for kind, (wanted, falling) in kinds.items()
     }
 
 
@@ -98,13 +109,30 @@ def _encode(picture: NDArray[np.uint8]) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
+def list_cut(tiles: Sequence[GalleryTile], shown: Mapping[str, int]) -> list[str]:
+    """Say which kind of error has more images than tiles."""
+    kinds = Counter(tile.kind for tile in tiles)
+    there = {"missed pneumonia": shown["fn"], "false alarm": shown["fp"]}
+    return [
+        f"Of {n} images of the kind “{kind}”, the {kinds[kind]} that are furthest off are drawn."
+        for kind, n in there.items()
+        if 0 < kinds[kind] < n
+    ]
+
+
+def _shorten(path: str, most: int = 34) -> str:
+    name = Path(path).name
+    return name if len(name) <= most else f"{name[: most - 12]}…{name[-11:]}"
+
+
 def _draw_sheet(
-    pictures: list[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]], folder: Path
+    pictures: list[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]], heading: str, folder: Path
 ) -> None:
-    across = 4
+    across = 3
     down = -(-len(pictures) // across)
-    figure = Figure(figsize=(4.2 * across, 2.6 * down + 0.4), layout="constrained")
-    figure.suptitle(f"Radiograph and heat-map ({CAPTION})", fontsize=10)
+    figure = Figure(figsize=(4.4 * across, 2.75 * down + 0.7), layout="constrained")
+    legend = f"Left the radiograph, right the heat-map: an {CAPTION}."
+    figure.suptitle(f"{heading}.\n{legend}", fontsize=12)
     for place, (title, plain, overlay) in enumerate(pictures):
         for column, picture in enumerate((plain, overlay)):
             row, across_at = divmod(place, across)
@@ -114,7 +142,7 @@ def _draw_sheet(
             axes.imshow(picture)
             axes.set_axis_off()
             if column == 0:
-                axes.set_title(title, fontsize=8, loc="left")
+                axes.set_title(title, fontsize=10, loc="left", parse_math=False)
     FigureCanvasAgg(figure)
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / "gallery.png", dpi=110)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +14,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pneumoscope import __version__
 from pneumoscope._files import write_atomically
 from pneumoscope._probability import format_probability
+from pneumoscope.evidence.gallery import GalleryTile, list_cut
 from pneumoscope.runtime import CAPTION
 
 if TYPE_CHECKING:
     from pneumoscope.evidence.context import EvaluationContext
-    from pneumoscope.evidence.gallery import GalleryTile
 
 #: The rows of the table of numbers: key, name for people.
 _ROWS = (
@@ -56,7 +58,8 @@ def write_report(
     environment = Environment(
         loader=PackageLoader("pneumoscope.evidence"), autoescape=True, undefined=StrictUndefined
     )
-    environment.filters["basename"] = lambda ref: Path(ref).name
+    named = {*metrics[final][split]["false_negatives"], *(tile.path for tile in tiles)}
+    environment.filters["short"] = _make_shortener(named)
     environment.filters["probability"] = format_probability
     shown = metrics[final][split]
     stages = [stage for stage in metrics if stage != "final"]
@@ -79,6 +82,8 @@ def write_report(
         thousand=[_count_in_thousand(shown, prevalence) for prevalence in _PREVALENCES],
         figures={name: _embed(figure) for name, figure in figures.items()},
         tiles=tiles,
+        cut=list_cut(tiles, shown),
+        threshold=shown["threshold"],
         caption=CAPTION,
         configuration=yaml.safe_dump(context.configuration, sort_keys=False, allow_unicode=True),
         environment_text=yaml.safe_dump(context.environment, sort_keys=False),
@@ -107,7 +112,7 @@ def _show_interval(metrics: dict[str, Any], key: str) -> str:
 
 
 def _count_in_thousand(metrics: dict[str, Any], prevalence: float) -> dict[str, Any]:
-    """Return what happens to 1,000 children of whom this share has pneumonia."""
+    """Return what happens to 1,000 people of whom this share has pneumonia."""
     sick = 1000 * prevalence
     missed = None if metrics["recall"] is None else round(sick * (1 - metrics["recall"]))
     alarms = None
@@ -119,6 +124,19 @@ def _count_in_thousand(metrics: dict[str, Any], prevalence: float) -> dict[str, 
         "missed": missed,
         "alarms": alarms,
     }
+
+
+def _make_shortener(paths: Collection[str]) -> Callable[[str], str]:
+    """Return a function that names each of these images so that it can be found.
+
+    By its file name; by its path below what they share where two have the same name, or where an
+    image is a row of an array.
+    """
+    names = {Path(path).name for path in paths}
+    if len(names) == len(paths) and not any("#" in path for path in paths):
+        return lambda path: Path(path).name
+    shared = os.path.commonpath([str(Path(path.split("#")[0]).absolute().parent) for path in paths])
+    return lambda path: os.path.relpath(path, shared)
 
 
 def _embed(figure: Path) -> str:

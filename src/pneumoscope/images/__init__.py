@@ -14,7 +14,8 @@ from pneumoscope.images.radiograph import (
     IMAGE_SUFFIXES,
     Radiograph,
     from_array,
-    is_image_name,
+    is_image_file,
+    is_visible,
 )
 from pneumoscope.images.reading import read
 
@@ -26,7 +27,8 @@ __all__ = [
     "Radiograph",
     "Resampler",
     "from_array",
-    "is_image_name",
+    "is_image_file",
+    "is_visible",
     "normalise",
     "preprocess",
     "read",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,14 +108,27 @@ def from_array(
     )
 
 
-def is_image_name(name: str | PurePath) -> bool:
-    """Whether a file of this name is taken for an image when a folder is walked.
+def is_image_file(path: Path) -> bool:
+    """Whether a file is taken for an image when a folder is walked.
 
-    Hidden files, macOS resource forks (`._*`) and the `__MACOSX` tree are not.
+    By its name; or, since archives often give DICOM files none, by their mark (PS3.10, 7.1).
     """
+    if not is_visible(path.name):
+        return False
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return True
+    try:
+        with path.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def is_visible(name: str | PurePath) -> bool:
+    """Whether a path holds no hidden files, macOS resource forks (`._*`) or `__MACOSX`."""
     path = PurePath(name)
     hidden = any(part.startswith(".") and part not in {".", ".."} for part in path.parts)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and "__MACOSX" not in path.parts
+    return not hidden and "__MACOSX" not in path.parts
 
 
 def grey_from_rgb(rgb: NDArray[np.generic]) -> tuple[NDArray[np.uint8], float]:

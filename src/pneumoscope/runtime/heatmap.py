@@ -19,7 +19,7 @@ from pneumoscope._files import write_atomically
 from pneumoscope._probability import format_probability
 from pneumoscope.errors import ImageError
 from pneumoscope.images import Geometry, Radiograph, read, spread_over_image
-from pneumoscope.runtime.finding import Finding
+from pneumoscope.runtime.finding import Finding, WarningCode
 
 CAPTION = "influence map, not the location of pneumonia"
 #: The strongest tint, where the influence is largest.
@@ -122,15 +122,17 @@ def save_heatmap(
 
 
 def _add_caption(overlay: Image.Image, finding: Finding) -> Image.Image:
-    """Return the picture with two lines below: the answer, and what the colours are not."""
+    """Return the picture with lines below: the answer, and what the colours are not."""
     assert finding.probability is not None
     assert finding.threshold is not None  # where there is a map, there is an answer
     decision = finding.decision.value if finding.decision else ""
-    lines = (
+    lines = [
         f"{decision}  p = {format_probability(finding.probability)}  "
         f"threshold {format_probability(finding.threshold)}",
         f"{CAPTION} · research use, not a diagnosis",
-    )
+    ]
+    if WarningCode.PHANTOM_MODEL in finding.warnings:
+        lines.append("trained on synthetic phantoms: for demonstrations only")
     size = max(10, overlay.width // 45)
     font = ImageFont.load_default(size)
     while size > 10 and font.getlength(lines[1]) > overlay.width - size:
@@ -138,7 +140,8 @@ def _add_caption(overlay: Image.Image, finding: Finding) -> Image.Image:
         font = ImageFont.load_default(size)
     # Beside a small image the words stay legible and whole: the board is wider then.
     width = max(overlay.width, *(size + math.ceil(font.getlength(line)) for line in lines))
-    board = Image.new("RGB", (width, overlay.height + round(size * 3.2)), (0, 0, 0))
+    height = overlay.height + round(size * (0.5 + 1.35 * len(lines)))
+    board = Image.new("RGB", (width, height), (0, 0, 0))
     board.paste(overlay, (0, 0))
     draw = ImageDraw.Draw(board)
     for row, line in enumerate(lines):

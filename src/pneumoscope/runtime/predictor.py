@@ -19,7 +19,8 @@ from pneumoscope.images import Radiograph, from_array, normalise, read, resample
 from pneumoscope.runtime.engine import Engine, Outputs, start_engine
 from pneumoscope.runtime.finding import Decision, Finding, Status, WarningCode
 
-Image = str | os.PathLike[str] | bytes | Radiograph
+#: A path, the bytes of a file, a radiograph, or pixels with their photometric interpretation.
+Image = str | os.PathLike[str] | bytes | Radiograph | tuple[NDArray[np.generic], str]
 _BATCH = 8
 
 
@@ -83,7 +84,7 @@ class Predictor:
             )
         self.threshold = info.operating_points[self.operating_point].threshold
         self._spec = info.preprocessing
-        self._warnings = _list_warnings(bundle)
+        self.warnings = _list_warnings(bundle)
         bundle.file("model.safetensors")  # verified: the graph's weights lie in it
         self._engine: Engine = start_engine(engine, precision, bundle.file("model.onnx"))
 
@@ -116,9 +117,8 @@ class Predictor:
                     "An array needs its photometric interpretation: MONOCHROME1, MONOCHROME2 "
                     "or RGB."
                 )
-            radiograph = from_array(image, photometric_interpretation, name=name or "array")
-        else:
-            radiograph = self._read(image, name)
+            image = image, photometric_interpretation
+        radiograph = self._read(image, name)
         outputs = self.predict_pixels(resample(radiograph, self._spec)[None])
         return self._judge(radiograph, outputs, 0)
 
@@ -130,8 +130,8 @@ class Predictor:
     ) -> Iterator[Finding]:
         """Answer images in order, as a stream: memory does not grow with their number.
 
-        Decoding runs ahead in `jobs` threads. An image that cannot be read becomes a finding with
-        status `error`; the rest goes on.
+        Decoding runs ahead in `jobs` threads. An array comes as a pair with its photometric
+        interpretation. What cannot be read becomes a finding with status `error`; the rest goes on.
         """
         for batch in self._read_ahead(images, jobs or os.cpu_count() or 1):
             read_ones = [entry for entry in batch if not isinstance(entry, Finding)]
@@ -164,6 +164,8 @@ class Predictor:
     def _read(self, image: Image, name: str | None = None) -> Radiograph:
         if isinstance(image, Radiograph):
             return image
+        if isinstance(image, tuple):
+            return from_array(*image, name=name or "array")
         return read(image, name=name, target_size=self._spec.size)
 
     def _prepare(self, image: Image) -> tuple[Radiograph, NDArray[np.uint8]] | Finding:
@@ -172,7 +174,7 @@ class Predictor:
             return radiograph, resample(radiograph, self._spec)
         except ImageError as error:
             return Finding(
-                path=image.source if isinstance(image, Radiograph) else _name(image),
+                path=_name(image),
                 status=Status.ERROR,
                 message=str(error),
                 operating_point=self.operating_point,
@@ -221,7 +223,7 @@ class Predictor:
             threshold=self.threshold,
             rule_out=rule_out.threshold if rule_out else None,
             rule_in=rule_in.threshold if rule_in else None,
-            warnings=self._warnings,
+            warnings=self.warnings,
             message=(
                 f"{decision.value}: probability {format_probability(probability)}, {side} "
                 f"the threshold {format_probability(self.threshold)} ({self.operating_point})."
@@ -242,4 +244,8 @@ def _list_warnings(bundle: Bundle) -> tuple[WarningCode, ...]:
 
 
 def _name(image: Image) -> str:
-    return "image" if isinstance(image, bytes | Radiograph) else os.fspath(image)
+    if isinstance(image, Radiograph):
+        return image.source
+    if isinstance(image, str | os.PathLike):
+        return os.fspath(image)
+    return "array" if isinstance(image, tuple) else "image"

@@ -156,8 +156,6 @@ def describe_context(
             "counts": facts.count_images(),
             "sources": facts.list_sources(),
             "excluded": facts.config["excluded"],
-            "grouping": facts.recipe.grouping,
-            "seed": facts.seed,
         },
         notes=[*facts.config["notes"], facts.config["weights_taken"]["note"]],
         warnings=facts.list_warnings(),

@@ -47,6 +47,9 @@ class Observer(Protocol):
     def on_message(self, text: str) -> None:
         """Hear a sentence meant for people."""
 
+    def on_progress(self, title: str, done: int, total: int) -> None:
+        """See how far work outside the epochs is, such as reading images."""
+
     def on_step(
         self, stage: Stage, epoch: int, done: int, total: int, loss: float, rate: float
     ) -> None:

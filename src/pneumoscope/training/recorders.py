@@ -19,6 +19,9 @@ class Silent:
     def on_message(self, text: str) -> None:
         """Hear a sentence."""
 
+    def on_progress(self, title: str, done: int, total: int) -> None:
+        """See how far other work is."""
+
     def on_step(
         self, stage: Stage, epoch: int, done: int, total: int, loss: float, rate: float
     ) -> None:
@@ -38,6 +41,11 @@ class Several(Silent):
         """Pass a sentence on."""
         for observer in self._observers:
             observer.on_message(text)
+
+    def on_progress(self, title: str, done: int, total: int) -> None:
+        """Pass progress on."""
+        for observer in self._observers:
+            observer.on_progress(title, done, total)
 
     def on_step(
         self, stage: Stage, epoch: int, done: int, total: int, loss: float, rate: float

@@ -19,6 +19,7 @@ from pneumoscope import runtime
 from pneumoscope._files import write_atomically
 from pneumoscope.datasets import (
     Grouping,
+    Skipped,
     build_manifest,
     load_pixels,
     open_collection,
@@ -80,6 +81,8 @@ class TrainingResult:
     metrics: dict[str, Any]
     stages: dict[str, str]
     seconds: float
+    excluded: tuple[Skipped, ...] = ()
+    """Files that were left out, and why."""
 
 
 def train(request: TrainingRequest, observer: Observer) -> TrainingResult:
@@ -163,7 +166,9 @@ class _Run:
     def prepare(self) -> None:
         """Read the data, settle splits and weights, and write what a resume needs."""
         request, say = self.request, self.observer.on_message
-        collection = open_collection(request.data, request.options)
+        collection = open_collection(
+            request.data, request.options, progress=self._report("Unpacking")
+        )
         manifest = build_manifest(collection, progress=self._report("Reading images"))
         split = resolve_splits(
             manifest.frame,
@@ -174,11 +179,6 @@ class _Run:
         )
         notes = [*collection.notes, *manifest.notes, *split.notes]
         excluded = [*collection.skipped, *manifest.excluded]
-        if excluded:
-            notes.append(
-                f"{len(excluded)} files were left out, the first is {excluded[0].path}: "
-                f"{excluded[0].reason}"
-            )
         for note in notes:
             say(note)
         self.facts.frame = split.frame
@@ -190,21 +190,31 @@ class _Run:
             test_hashes=test_hashes,
             allow_contamination=request.allow_contamination,
             seed=request.seed,
+            progress=self._report("Downloading weights"),
         )
         say(origin.note)
         if not origin.keeps_head:
             initialise_head(network, request.seed)
         recipe = self.facts.recipe
+        wanted = recipe.preprocessing.normalisation
+        if origin.normalisation not in {None, wanted}:
+            say(
+                f"Pixels are normalised as the weights want it: {origin.normalisation}, "
+                f"not {wanted}."
+            )
         if origin.normalisation is not None:
             spec = recipe.preprocessing.model_copy(update={"normalisation": origin.normalisation})
             recipe = recipe.model_copy(update={"preprocessing": spec})
         if origin.name == "none" and any(stage.frozen_upto for stage in recipe.stages):
-            say("The frozen layers start from random weights: their features mean little.")
+            notes.append("The frozen layers start from random weights: their features mean little.")
+            say(notes[-1])
         self.facts.recipe = recipe
         self.facts.config |= {
             "recipe": recipe.model_dump(mode="json"),
             "layout": collection.layout.value,
             "weights_taken": _describe_origin(origin),
+            "device_taken": self.facts.device.type,
+            "precision_taken": self.facts.precision.value,
             "notes": notes,
             "excluded": [
                 dataclasses.asdict(entry) | {"path": str(entry.path)} for entry in excluded
@@ -285,7 +295,10 @@ class _Run:
         if self.mlflow:
             self.mlflow.close()
         self.folder.clear_state()
-        return TrainingResult(self.folder, metrics, summaries, time.perf_counter() - started)
+        excluded = tuple(Skipped(**entry) for entry in self.facts.config["excluded"])
+        return TrainingResult(
+            self.folder, metrics, summaries, time.perf_counter() - started, excluded
+        )
 
     # -- stages -------------------------------------------------------------------------------
 
@@ -410,16 +423,8 @@ class _Run:
         )
 
     def _report(self, title: str) -> Callable[[int, int], None]:
-        """Return a progress callback that says a sentence at the start of long work."""
-        begun = False
-
-        def progress(done: int, total: int) -> None:
-            nonlocal begun
-            if not begun:
-                self.observer.on_message(f"{title} ({total}) …")
-                begun = True
-
-        return progress
+        """Return a progress callback for long work outside the epochs."""
+        return lambda done, total: self.observer.on_progress(title, done, total)
 
     def _save_weights(self, path: Path, network: PneumoniaResNet50, **facts: Any) -> None:
         save_tree(path, {"network": network.state_dict(), **facts})
