@@ -140,7 +140,7 @@ def test_the_gallery_says_what_heat_maps_are_not(result, page):
 
 def test_the_gallery_shows_every_missed_case_first_then_alarms_then_right_answers(page, rows):
     tiles = re.findall(
-        r"<figcaption><b>([a-z ]+)</b>, p = [\d.]+, ([^<]+)</figcaption></figure>", page
+        r"<figcaption><b>([a-z ]+)</b>, probability [<>\d.]+, ([^<]+)</figcaption></figure>", page
     )
     kinds = [kind for kind, _ in tiles]
     assert list(dict.fromkeys(kinds)) == list(KINDS)

@@ -72,10 +72,10 @@ def draw_gallery(
             tiles.append(GalleryTile(kind, path, probability, _encode(small), _encode(tinted)))
             drawn += 1
             if drawn <= _MOST[kind][1]:
-                title = f"{kind}, p = {format_probability(probability)}\n{_shorten(path)}"
+                title = f"{kind}, probability {format_probability(probability)}\n{_shorten(path)}"
                 pictures.append((title, small, tinted))
     if pictures:
-        heading = f"Pneumonia is called from p = {format_probability(threshold)} on"
+        heading = f"Pneumonia is called from probability {format_probability(threshold)} on"
         if WarningCode.PHANTOM_MODEL in predictor.warnings:
             heading += "; the model was trained on synthetic phantoms"
         _draw_sheet(pictures, heading, folder)

@@ -127,7 +127,7 @@ def _add_caption(overlay: Image.Image, finding: Finding) -> Image.Image:
     assert finding.threshold is not None  # where there is a map, there is an answer
     decision = finding.decision.value if finding.decision else ""
     lines = [
-        f"{decision}  p = {format_probability(finding.probability)}  "
+        f"{decision}  probability {format_probability(finding.probability)}  "
         f"threshold {format_probability(finding.threshold)}",
         f"{CAPTION} · research use, not a diagnosis",
     ]
