@@ -164,6 +164,11 @@ def test_the_demo_uses_commands_that_exist():
         found.make_context(command, rest)
 
 
+def test_no_page_waits_for_a_number():
+    for page in (ROOT / "README.md", *sorted(DOCS.rglob("*.md"))):
+        assert not re.search(r"@[A-Z0-9]+@", page.read_text(encoding="utf-8")), page
+
+
 # -- lists and versions ---------------------------------------------------------------------------
 
 
