@@ -98,12 +98,21 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def remove_stale_parts(folder: Path) -> None:
-    """Remove what killed processes left of files that they were writing, a day ago or longer."""
+def make_room(folder: Path, pattern: str, needed: int, limit: int) -> None:
+    """Remove a cache's files used longest ago until `needed` more bytes stay within `limit`.
+
+    What killed processes left of files that they were writing goes too, after a day.
+    """
     for part in folder.glob(".*.part"):
         with suppress(OSError):
             if time.time() - part.stat().st_mtime > _STALE_SECONDS:
                 part.unlink()
+    files = sorted(folder.glob(pattern), key=lambda file: file.stat().st_mtime)
+    total = sum(file.stat().st_size for file in files)
+    while files and total + needed > limit:
+        oldest = files.pop(0)
+        total -= oldest.stat().st_size
+        oldest.unlink(missing_ok=True)
 
 
 def find_cache_folder() -> Path:

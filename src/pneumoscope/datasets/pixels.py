@@ -14,7 +14,7 @@ import PIL
 import polars as pl
 from numpy.typing import NDArray
 
-from pneumoscope._files import find_cache_folder, remove_stale_parts, replace_atomically
+from pneumoscope._files import find_cache_folder, make_room, replace_atomically
 from pneumoscope.datasets.arrays import read_radiograph
 from pneumoscope.errors import DataError, ImageError
 from pneumoscope.images import PreprocessingSpec, resample
@@ -48,7 +48,7 @@ def load_pixels(
         return cached
     folder.mkdir(parents=True, exist_ok=True)
     needed = int(np.prod(shape))
-    _make_room(folder, needed)
+    make_room(folder, "*.npy", needed, CACHE_LIMIT)
     if shutil.disk_usage(folder).free < needed + 2**28:
         raise DataError(
             f"{folder} has no room for {needed / 1e9:.2f} GB: free some, or set PNEUMOSCOPE_CACHE."
@@ -101,13 +101,3 @@ def _make_key(frame: pl.DataFrame, spec: PreprocessingSpec) -> str:
         spec.model_dump_json(exclude={"normalisation"}), frame["sha256"].to_list(), PIXEL_METHOD,
     )  # fmt: skip
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
-
-
-def _make_room(folder: Path, needed: int) -> None:
-    remove_stale_parts(folder)
-    files = sorted(folder.glob("*.npy"), key=lambda file: file.stat().st_mtime)
-    total = sum(file.stat().st_size for file in files)
-    while files and total + needed > CACHE_LIMIT:
-        oldest = files.pop(0)
-        total -= oldest.stat().st_size
-        oldest.unlink(missing_ok=True)

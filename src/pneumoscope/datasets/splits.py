@@ -259,9 +259,7 @@ def check_splits(frame: pl.DataFrame, ratios: Ratios = (80, 10, 10)) -> None:
 
 def _drop_relatives(pool: pl.DataFrame, test: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Leave out of the pool who is in the test part, as a patient or a copy."""
-    related = pl.col("patient").is_in(test["patient"].drop_nulls().implode())
-    related = related.fill_null(value=False) | pl.col("group").is_in(test["group"].implode())
-    kept = pool.filter(~related)
+    kept = pool.filter(~pl.col("group").is_in(test["group"].implode()))
     left_out = pool.height - kept.height
     if not left_out:
         return pool, ()

@@ -119,9 +119,14 @@ def is_image_file(path: Path) -> bool:
         return True
     try:
         with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
+            return is_dicom(stream.read(132))
     except OSError:
         return False
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether the bytes carry the DICOM preamble (PS3.10, section 7.1)."""
+    return data[128:132] == b"DICM"
 
 
 def is_visible(name: str | PurePath) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pneumoscope.errors import ImageError
-from pneumoscope.images.radiograph import MAX_BYTES, Radiograph, describe_error
+from pneumoscope.images.radiograph import MAX_BYTES, Radiograph, describe_error, is_dicom
 from pneumoscope.images.raster import decode_raster
 
 
@@ -42,11 +42,6 @@ def read(
 
         return decode_dicom(data, label)
     return decode_raster(data, label, target_size)
-
-
-def is_dicom(data: bytes) -> bool:
-    """Whether the bytes carry the DICOM preamble (PS3.10, section 7.1)."""
-    return data[128:132] == b"DICM"
 
 
 def _load_bytes(

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pneumoscope._files import find_cache_folder, remove_stale_parts, replace_atomically
+from pneumoscope._files import find_cache_folder, make_room, replace_atomically
 from pneumoscope.datasets import PIXEL_METHOD
 from pneumoscope.images import PreprocessingSpec
 from pneumoscope.network import PARTS, PneumoniaResNet50, fold_batch_norm
@@ -59,7 +59,7 @@ def load_activations(
         if needed > CACHE_LIMIT:
             return None
         folder.mkdir(parents=True, exist_ok=True)
-        _make_room(folder, needed)
+        make_room(folder, "*.bin", needed, CACHE_LIMIT)
         free = shutil.disk_usage(folder).free
         if free < needed + 2**30:
             _log.warning("no room for %.1f GB of activations in %s", needed / 1e9, folder)
@@ -136,14 +136,3 @@ def _make_key(
     digest.update(repr(facts).encode())
     digest.update("".join(image_hashes).encode())
     return digest.hexdigest()[:32]
-
-
-def _make_room(folder: Path, needed: int) -> None:
-    """Remove the files used longest ago until `needed` more bytes stay within the limit."""
-    remove_stale_parts(folder)
-    files = sorted(folder.glob("*.bin"), key=lambda file: file.stat().st_mtime)
-    total = sum(file.stat().st_size for file in files)
-    while files and total + needed > CACHE_LIMIT:
-        oldest = files.pop(0)
-        total -= oldest.stat().st_size
-        oldest.unlink(missing_ok=True)

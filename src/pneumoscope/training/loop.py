@@ -125,7 +125,7 @@ class _Loop:
         started = time.perf_counter()
         epoch = self.state.epoch + 1
         size = self._find_size(epoch)
-        if self.average and size != self._find_size(max(1, epoch - 1)):
+        if self.average and self._changes_size(epoch):
             # Batch-norm statistics depend on the image size (Touvron et al. 2019,
             # arXiv:1906.06423): an average over two sizes fits neither.
             self.average.restart()
@@ -157,7 +157,7 @@ class _Loop:
         """Bring the state up to date with a finished epoch."""
         state, stage = self.state, self.stage
         judged = self.average.network if self.average else self.network
-        grown = self._find_size(row.epoch) != self._find_size(max(1, row.epoch - 1))
+        grown = self._changes_size(row.epoch)
         lower = row.val_loss < state.lowest_loss
         if lower or grown:  # losses of two image sizes say nothing about each other
             state.lowest_epoch, state.lowest_loss = row.epoch, row.val_loss
@@ -196,6 +196,9 @@ class _Loop:
 
     def _find_size(self, epoch: int) -> int:
         return self.stage.find_size(epoch, self.task.image_size)
+
+    def _changes_size(self, epoch: int) -> bool:
+        return epoch > 1 and self._find_size(epoch) != self._find_size(epoch - 1)
 
     def _draw_batches(self, epoch: int) -> Iterator[NDArray[np.int64]]:
         """Yield the training rows in a new order; a last batch of one joins its neighbour."""
