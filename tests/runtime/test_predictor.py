@@ -35,17 +35,22 @@ def images(phantoms):
     )
 
 
+def decide(probability, rule_out, rule_in):
+    if probability < rule_out:
+        return Decision.NORMAL
+    return Decision.PNEUMONIA if probability >= rule_in else Decision.REFER
+
+
 # -- one image ------------------------------------------------------------------------------------
 
 
 def test_a_finding_says_what_was_decided_and_why(predictor, images):
     finding = predictor.predict(images[0])
-    called = finding.probability >= finding.threshold
     assert finding.status is Status.OK
-    assert finding.decision is (Decision.PNEUMONIA if called else Decision.NORMAL)
+    assert finding.decision is decide(finding.probability, finding.rule_out, finding.rule_in)
     assert finding.probability == pytest.approx(1 / (1 + np.exp(-finding.logit)))
     assert finding.rule_out <= finding.threshold <= finding.rule_in
-    assert finding.operating_point == "balanced"
+    assert finding.operating_point == "referral_band"
     assert finding.bundle == predictor.bundle.sha256
     assert finding.warnings == (WarningCode.PHANTOM_MODEL,)
     assert finding.message.startswith(f"{finding.decision}: probability ")
@@ -181,7 +186,7 @@ def test_an_operating_point_brings_its_threshold(bundle, images, name):
     [
         ({"operating_point": "best"}, "no operating point 'best': it has rule_out, balanced, rule"),
         ({"engine": "tensorrt"}, "takes openvino or onnxruntime, found 'tensorrt'"),
-        ({"precision": "int4"}, "takes fp32, found 'int4'"),
+        ({"precision": "int4"}, "takes fp32, bf16, int8, auto, found 'int4'"),
     ],
 )
 def test_what_there_is_not_is_answered_with_what_there_is(bundle, options, sentence):

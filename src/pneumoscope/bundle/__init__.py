@@ -13,7 +13,9 @@ from pneumoscope.bundle.schema import (
     Calibration,
     DataInfo,
     FileInfo,
+    LicenceInfo,
     OperatingPointInfo,
+    PrecisionInfo,
 )
 from pneumoscope.bundle.tensors import TensorPlace, narrow, pack_tensors
 from pneumoscope.bundle.writing import write_bundle, write_files
@@ -24,7 +26,9 @@ __all__ = [
     "Calibration",
     "DataInfo",
     "FileInfo",
+    "LicenceInfo",
     "OperatingPointInfo",
+    "PrecisionInfo",
     "TensorPlace",
     "find_shipped_bundle",
     "is_bundle",

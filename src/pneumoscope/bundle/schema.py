@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pneumoscope.images import PreprocessingSpec
 
 #: The newest schema that this version writes, and the newest that it understands.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 INFO = "bundle.json"
 WEIGHTS = "model.safetensors"
@@ -76,6 +76,13 @@ class DataInfo(_Part):
     """Started from weights that have seen test images, on the user's word."""
 
 
+class LicenceInfo(_Part):
+    """Under what terms the weights are given, and whom to name."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9.+-]+$", description="SPDX identifier, CC-BY-4.0")
+    attribution: str = Field(min_length=1, max_length=2000)
+
+
 class FileInfo(_Part):
     """The fingerprint of one file of the bundle."""
 
@@ -90,6 +97,26 @@ class FileInfo(_Part):
         return value
 
 
+class PrecisionInfo(_Part):
+    """A faster arithmetic for the same weights, and how near it comes to fp32.
+
+    Measured on the images that set the thresholds; it is offered only where `accepted`.
+    """
+
+    graph: str = GRAPH
+    """The file of the bundle that it runs."""
+    calibration: Calibration
+    operating_points: dict[str, OperatingPointInfo] = Field(min_length=1)
+    images: int = Field(ge=1)
+    """How many were compared."""
+    auc_change: float
+    decisions_changed: float = Field(ge=0, le=1)
+    """Share of images whose decision is another than in fp32."""
+    probability_change: float = Field(ge=0, le=1)
+    """The largest."""
+    accepted: bool
+
+
 class BundleInfo(_Part):
     """All of `bundle.json`, except the seal that the file carries about itself."""
 
@@ -102,7 +129,9 @@ class BundleInfo(_Part):
     calibration: Calibration = Calibration()
     operating_points: dict[str, OperatingPointInfo] = Field(min_length=1)
     decides: str = "balanced"
-    """The operating point that decides where the user names none."""
+    """The operating point that decides alone: its threshold lies within the referral band."""
+    precisions: dict[str, PrecisionInfo] = {}
+    """What runs beside fp32, by name: bf16, int8."""
     metrics: dict[str, Any] = {}
     """Numbers by stage and split, as `metrics.json` of the run has them."""
     training: dict[str, Any] = {}
@@ -110,12 +139,24 @@ class BundleInfo(_Part):
     data: DataInfo
     warnings: list[str] = []
     versions: dict[str, str] = {}
+    licence: LicenceInfo | None = None
+    """What the weights may be used for; None where nobody has said."""
     files: dict[str, FileInfo] = {}
     """Every file of the bundle but `bundle.json`; filled in when it is written."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        points = self.operating_points
+        for points in (
+            self.operating_points,
+            *(p.operating_points for p in self.precisions.values()),
+        ):
+            self._check_points(points)
+        for name in (*self.files, *(p.graph for p in self.precisions.values())):
+            if not _FILE_NAME.fullmatch(name) or name == INFO:
+                raise ValueError(f"{name!r} is no name for a file inside a bundle")
+        return self
+
+    def _check_points(self, points: dict[str, OperatingPointInfo]) -> None:
         if self.decides not in points:
             raise ValueError(
                 f"operating point {self.decides!r} is to decide, but there are only "
@@ -124,10 +165,6 @@ class BundleInfo(_Part):
         order = [points[n].threshold for n in ("rule_out", "balanced", "rule_in") if n in points]
         if order != sorted(order):
             raise ValueError("thresholds must rise from rule_out over balanced to rule_in")
-        for name in self.files:
-            if not _FILE_NAME.fullmatch(name) or name == INFO:
-                raise ValueError(f"{name!r} is no name for a file inside a bundle")
-        return self
 
     def has(self, name: str) -> bool:
         """Whether the bundle has a file of this name."""

@@ -103,6 +103,7 @@ def _summarise_rows(rows: pl.DataFrame, points: Mapping[str, OperatingPoint]) ->
         }
         for name, point in points.items()
     }
+    found["as_decided"] = _summarise_decisions(_decide(rows, {rows["stage"][0]: points}))
     found["at_0.5"] = _brief(compute_metrics(labels, scores, 0.5, groups))
     found["subgroups"] = _summarise_subgroups(rows, balanced)
     return found
@@ -112,6 +113,23 @@ def _brief(metrics: Metrics) -> dict[str, Any]:
     tree = metrics.to_dict()
     names = ("threshold", "accuracy", "recall", "specificity", "precision", "tn", "fp", "fn", "tp")
     return {name: tree[name] for name in names} | {"intervals": tree["intervals"]}
+
+
+def _summarise_decisions(rows: pl.DataFrame) -> dict[str, Any]:
+    """Return what the decisions are worth: REFER counts as flagged, and as wrong for accuracy."""
+    ill, flagged = rows["label"] == "PNEUMONIA", rows["decision"] != "NORMAL"
+    counts = {
+        "sensitivity": (int((ill & flagged).sum()), int(ill.sum())),
+        "specificity": (int((~ill & ~flagged).sum()), int((~ill).sum())),
+        "accuracy": (int((rows["decision"] == rows["label"]).sum()), rows.height),
+        "referred": (int((rows["decision"] == "REFER").sum()), rows.height),
+    }
+    found: dict[str, Any] = {"intervals": {}}
+    for name, (hits, n) in counts.items():
+        interval = wilson_interval(hits, n)
+        found[name] = hits / n if n else None
+        found["intervals"][name] = [interval.low, interval.high] if interval else None
+    return found
 
 
 def _summarise_subgroups(rows: pl.DataFrame, threshold: float) -> dict[str, Any]:
@@ -132,10 +150,17 @@ def _summarise_subgroups(rows: pl.DataFrame, threshold: float) -> dict[str, Any]
 
 
 def _decide(predictions: pl.DataFrame, points: Points) -> pl.DataFrame:
-    thresholds = {stage: named["balanced"].threshold for stage, named in points.items()}
-    threshold = pl.col("stage").replace_strict(thresholds, return_dtype=pl.Float64)
-    called = pl.when(pl.col("probability") >= threshold).then(pl.lit("PNEUMONIA"))
-    return predictions.with_columns(called.otherwise(pl.lit("NORMAL")).alias("decision"))
+    """Add `decision`: as the referral band decides, where a stage has one."""
+    parts = []
+    for stage, named in points.items():
+        balanced = named["balanced"]
+        low = named.get("rule_out", balanced).threshold
+        high = named.get("rule_in", balanced).threshold
+        normal = pl.when(pl.col("probability") < low).then(pl.lit("NORMAL"))
+        called = normal.when(pl.col("probability") >= high).then(pl.lit("PNEUMONIA"))
+        rows = predictions.filter(pl.col("stage") == stage)
+        parts.append(rows.with_columns(called.otherwise(pl.lit("REFER")).alias("decision")))
+    return pl.concat(parts)
 
 
 def _draw_figures(

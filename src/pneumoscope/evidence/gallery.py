@@ -49,11 +49,11 @@ def draw_gallery(
 ) -> list[GalleryTile]:
     """Draw the tiles of one stage and split, and a sheet of the first as `gallery.png` and `.svg`.
 
-    `rows` has path, label, probability and decision.
+    `rows` has path, label and probability.
     """
     tiles: list[GalleryTile] = []
     pictures: list[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]] = []
-    for kind, part in _choose_rows(rows).items():
+    for kind, part in _choose_rows(rows, threshold).items():
         drawn = 0
         for path, probability in part.select("path", "probability").iter_rows():
             try:
@@ -82,9 +82,9 @@ def draw_gallery(
     return tiles
 
 
-def _choose_rows(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+def _choose_rows(rows: pl.DataFrame, threshold: float) -> dict[str, pl.DataFrame]:
     """Return kind → rows, worst first; right answers are the surest."""
-    positive, called = pl.col("label") == "PNEUMONIA", pl.col("decision") == "PNEUMONIA"
+    positive, called = pl.col("label") == "PNEUMONIA", pl.col("probability") >= threshold
     kinds = {
         "missed pneumonia": (positive & ~called, False),
         "false alarm": (~positive & called, True),

@@ -1,7 +1,14 @@
 """The runtime: a bundle and an image become a finding. No torch."""
 
-from pneumoscope.runtime.engine import ENGINES, PRECISIONS, Engine, Outputs
-from pneumoscope.runtime.finding import RECORD_FIELDS, Decision, Finding, Status, WarningCode
+from pneumoscope.runtime.engine import ENGINES, Engine, Outputs
+from pneumoscope.runtime.finding import (
+    RECORD_FIELDS,
+    REFERRAL_BAND,
+    Decision,
+    Finding,
+    Status,
+    WarningCode,
+)
 from pneumoscope.runtime.heatmap import (
     CAPTION,
     draw_heatmap,
@@ -9,6 +16,7 @@ from pneumoscope.runtime.heatmap import (
     save_heatmap,
     scale_map,
 )
+from pneumoscope.runtime.precision import PRECISIONS
 from pneumoscope.runtime.predictor import Predictor, find_bundled_model, load
 
 __all__ = [
@@ -16,6 +24,7 @@ __all__ = [
     "ENGINES",
     "PRECISIONS",
     "RECORD_FIELDS",
+    "REFERRAL_BAND",
     "Decision",
     "Engine",
     "Finding",

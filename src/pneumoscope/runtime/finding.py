@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from pneumoscope.images import Geometry
 
 SCHEMA = "pneumoscope.finding/1"
+#: What `operating_point` says where two thresholds decide, and REFER lies between.
+REFERRAL_BAND = "referral_band"
 
 
 class Status(StrEnum):
@@ -42,6 +44,8 @@ class WarningCode(StrEnum):
     """The model was trained on synthetic radiographs: its answers mean nothing for people."""
     CONTAMINATED_MODEL = "contaminated_model"
     """The model started from weights that had seen its test images."""
+    OUTSIDE_POPULATION = "outside_population"
+    """The image looks unlike the population that the model was trained on: no answer to rely on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,7 @@ class Finding:
     logit: float | None = None
     operating_point: str | None = None
     threshold: float | None = None
+    """Of the operating point; for the referral band that of the point that would decide alone."""
     rule_out: float | None = None
     rule_in: float | None = None
     warnings: tuple[WarningCode, ...] = ()

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoscope._probability import format_probability
 from pneumoscope.bundle import Bundle, find_shipped_bundle, read_bundle
-from pneumoscope.errors import BundleError, ImageError, PneumoscopeError
+from pneumoscope.errors import BundleError, ImageError
 from pneumoscope.images import Radiograph, from_array, normalise, read, resample
 from pneumoscope.runtime.engine import Engine, Outputs, start_engine
-from pneumoscope.runtime.finding import Decision, Finding, Status, WarningCode
+from pneumoscope.runtime.finding import Finding
+from pneumoscope.runtime.judgement import Judge
+from pneumoscope.runtime.precision import choose_precision, describe_precision
 
 #: A path, the bytes of a file, a radiograph, or pixels with their photometric interpretation.
 Image = str | os.PathLike[str] | bytes | Radiograph | tuple[NDArray[np.generic], str]
@@ -73,20 +74,17 @@ class Predictor:
         precision: str = "fp32",
         operating_point: str | None = None,
     ) -> None:
-        info = bundle.info
         self.bundle = bundle
-        self.precision = precision
-        self.operating_point = operating_point or info.decides
-        if self.operating_point not in info.operating_points:
-            raise PneumoscopeError(
-                f"The bundle has no operating point {operating_point!r}: it has "
-                f"{', '.join(info.operating_points)}."
-            )
-        self.threshold = info.operating_points[self.operating_point].threshold
-        self._spec = info.preprocessing
-        self.warnings = _list_warnings(bundle)
-        bundle.file("model.safetensors")  # verified: the graph's weights lie in it
-        self._engine: Engine = start_engine(engine, precision, bundle.file("model.onnx"))
+        self.precision = choose_precision(precision, bundle.info)
+        path = describe_precision(self.precision, bundle.info)
+        self._spec = bundle.info.preprocessing
+        self._judge = Judge(
+            bundle, self.precision, path.calibration, path.operating_points, operating_point
+        )
+        self.operating_point = self._judge.operating_point
+        self.threshold = self._judge.threshold
+        self.warnings = self._judge.warnings
+        self._engine: Engine = start_engine(engine, self.precision, bundle.file(path.graph))
 
     def predict(
         self,
@@ -119,8 +117,8 @@ class Predictor:
                 )
             image = image, photometric_interpretation
         radiograph = self._read(image, name)
-        outputs = self.predict_pixels(resample(radiograph, self._spec)[None])
-        return self._judge(radiograph, outputs, 0)
+        square = resample(radiograph, self._spec)
+        return self._judge.judge(radiograph, square, self.predict_pixels(square[None]), 0)
 
     def predict_many(
         self,
@@ -144,7 +142,7 @@ class Predictor:
                     yield entry
                     continue
                 assert outputs is not None
-                yield self._judge(entry[0], outputs, row)
+                yield self._judge.judge(*entry, outputs, row)
                 row += 1
 
     def predict_pixels(self, squares: NDArray[np.uint8]) -> Outputs:
@@ -157,7 +155,7 @@ class Predictor:
 
     def calibrate(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return calibrated probabilities, 0..1, of logits."""
-        return self.bundle.info.calibration.apply(logits)
+        return self._judge.calibrate(logits)
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -173,15 +171,7 @@ class Predictor:
             radiograph = self._read(image)
             return radiograph, resample(radiograph, self._spec)
         except ImageError as error:
-            return Finding(
-                path=_name(image),
-                status=Status.ERROR,
-                message=str(error),
-                operating_point=self.operating_point,
-                threshold=self.threshold,
-                precision=self.precision,
-                bundle=self.bundle.sha256,
-            )
+            return self._judge.report_error(_name(image), str(error))
 
     def _read_ahead(
         self, images: Iterable[Image], jobs: int
@@ -203,44 +193,6 @@ class Predictor:
             finally:
                 for future in waiting:
                     future.cancel()
-
-    def _judge(self, radiograph: Radiograph, outputs: Outputs, row: int) -> Finding:
-        points = self.bundle.info.operating_points
-        logit = outputs.logits[row]
-        probability = float(self.calibrate(logit))
-        called = probability >= self.threshold
-        decision = Decision.PNEUMONIA if called else Decision.NORMAL
-        side = "at or above" if called else "below"
-        rule_out, rule_in = points.get("rule_out"), points.get("rule_in")
-        return Finding(
-            path=radiograph.source,
-            sha256=radiograph.sha256,
-            status=Status.OK,
-            decision=decision,
-            probability=probability,
-            logit=float(logit),
-            operating_point=self.operating_point,
-            threshold=self.threshold,
-            rule_out=rule_out.threshold if rule_out else None,
-            rule_in=rule_in.threshold if rule_in else None,
-            warnings=self.warnings,
-            message=(
-                f"{decision.value}: probability {format_probability(probability)}, {side} "
-                f"the threshold {format_probability(self.threshold)} ({self.operating_point})."
-            ),
-            precision=self.precision,
-            bundle=self.bundle.sha256,
-            activation_map=outputs.activation_maps[row],
-            geometry=self.bundle.info.preprocessing.geometry,
-        )
-
-
-def _list_warnings(bundle: Bundle) -> tuple[WarningCode, ...]:
-    data = bundle.info.data
-    warnings = [WarningCode.PHANTOM_MODEL] if data.phantom else []
-    if data.contaminated:
-        warnings.append(WarningCode.CONTAMINATED_MODEL)
-    return tuple(warnings)
 
 
 def _name(image: Image) -> str:
