@@ -144,7 +144,9 @@ def test_the_gallery_says_what_heat_maps_are_not(result, page):
     assert (result.out / "figures" / "gallery.svg").is_file()
 
 
-def test_the_gallery_shows_every_missed_case_first_then_alarms_then_right_answers(page, rows):
+def test_the_gallery_shows_every_missed_case_first_then_alarms_then_right_answers(
+    result, page, rows
+):
     tiles = re.findall(
         r"<figcaption><b>([a-z ]+)</b>, probability [<>\d.]+, ([^<]+)</figcaption></figure>", page
     )
