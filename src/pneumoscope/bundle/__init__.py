@@ -9,6 +9,10 @@ from pneumoscope.bundle.reading import (
     verify_bundle,
 )
 from pneumoscope.bundle.schema import (
+    GOLDEN,
+    GRAPH,
+    REFERENCE,
+    WEIGHTS,
     BundleInfo,
     Calibration,
     DataInfo,
@@ -21,6 +25,10 @@ from pneumoscope.bundle.tensors import TensorPlace, narrow, pack_tensors
 from pneumoscope.bundle.writing import write_bundle, write_files
 
 __all__ = [
+    "GOLDEN",
+    "GRAPH",
+    "REFERENCE",
+    "WEIGHTS",
     "Bundle",
     "BundleInfo",
     "Calibration",

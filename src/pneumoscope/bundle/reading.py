@@ -73,11 +73,11 @@ class Bundle:
 
     def reference(self) -> dict[str, NDArray[Any]]:
         """Return the arrays of `reference.npz`: scores, labels and statistics to compare with."""
-        return self._read_arrays(REFERENCE)
+        return self.arrays(REFERENCE)
 
     def training_hashes(self) -> frozenset[str]:
         """Return the sha256, 64 hexadecimal digits each, of every image that trained the model."""
-        digests = self._read_arrays(TRAINING_IMAGES).get("sha256")
+        digests = self.arrays(TRAINING_IMAGES).get("sha256")
         if digests is None or digests.dtype != np.uint8 or digests.shape[1:] != (32,):
             raise BundleError(f"{self.path}: {TRAINING_IMAGES} holds no sha256; {_FRESH_COPY}.")
         return frozenset(row.tobytes().hex() for row in digests)
@@ -107,7 +107,14 @@ class Bundle:
             return f"{name} cannot be read ({error.strerror or error})"
         return None
 
-    def _read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
+    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """Return the arrays of a verified `.npz` file of the bundle.
+
+        Raises
+        ------
+        BundleError
+            There is no such file, it is damaged, or holds anything but plain arrays.
+        """
         try:
             data = self.file(name).read_bytes()
             with zipfile.ZipFile(io.BytesIO(data)) as archive:

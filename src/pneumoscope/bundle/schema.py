@@ -20,6 +20,7 @@ GRAPH = "model.onnx"
 REFERENCE = "reference.npz"
 TRAINING_IMAGES = "training_images.npz"
 CARD = "README.md"
+GOLDEN = "golden.npz"
 
 #: The files that every bundle has beside `bundle.json`.
 REQUIRED_FILES = (WEIGHTS, GRAPH, REFERENCE, TRAINING_IMAGES, CARD)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -42,5 +42,20 @@ def show_progress(
 
         def update(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total or None)
+
+        yield update
+
+
+@contextmanager
+def show_stages(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a callback (title, done, total) that shows a bar for each title in its turn."""
+    shown: list[tuple[str, Callable[[int, int], None]]] = []
+    with ExitStack() as stack:
+
+        def update(title: str, done: int, total: int) -> None:
+            if not shown or shown[-1][0] != title:
+                stack.close()
+                shown.append((title, stack.enter_context(show_progress(title, quiet=quiet))))
+            shown[-1][1](done, total)
 
         yield update

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pneumoscope._probability import format_probability
+from pneumoscope.cli.equipment import equip
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,6 +36,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Look into a saved model, or check it.")
     group.command("show")(show)
     group.command("verify")(verify)
+    group.command("equip")(equip)
     app.add_typer(group, name="bundle")
 
 

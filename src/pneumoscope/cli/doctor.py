@@ -20,6 +20,7 @@ _EXTRAS = {
     "train": ("torch", "torchvision", "onnx", "safetensors", "yaml", "tensorboard"),
     "fetch": ("kaggle",),
     "onnxruntime": ("onnxruntime",),
+    "int8": ("nncf", "onnx"),
     "mlflow": ("mlflow",),
     "notebook": ("nbclient", "ipykernel"),
 }

@@ -1,5 +1,6 @@
 """Evaluation: a table of predictions becomes metrics with intervals, thresholds and figures."""
 
+from pneumoscope.evaluation.calibration import FittedCalibration, fit_calibration
 from pneumoscope.evaluation.figures import (
     plot_confusion,
     plot_history,
@@ -18,6 +19,7 @@ from pneumoscope.evaluation.metrics import (
 from pneumoscope.evaluation.operating_points import OperatingPoint, choose_operating_points
 
 __all__ = [
+    "FittedCalibration",
     "Interval",
     "Metrics",
     "OperatingPoint",
@@ -26,6 +28,7 @@ __all__ = [
     "compute_average_precision",
     "compute_metrics",
     "delong_interval",
+    "fit_calibration",
     "plot_confusion",
     "plot_history",
     "plot_precision_recall",

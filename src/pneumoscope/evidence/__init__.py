@@ -2,11 +2,14 @@
 
 from pneumoscope.evidence.assessment import summarise, write_evaluation
 from pneumoscope.evidence.context import EvaluationContext
+from pneumoscope.evidence.equipment import Equipment, equip_bundle
 from pneumoscope.evidence.evaluation import EvaluationResult, evaluate_bundle
 
 __all__ = [
+    "Equipment",
     "EvaluationContext",
     "EvaluationResult",
+    "equip_bundle",
     "evaluate_bundle",
     "summarise",
     "write_evaluation",

@@ -9,6 +9,7 @@ from pneumoscope.network.download import (
 from pneumoscope.network.export import load_network, round_weights, save_bundle
 from pneumoscope.network.folding import fold_batch_norm
 from pneumoscope.network.graph import build_graph
+from pneumoscope.network.quantization import fold_graph, quantise_graph
 from pneumoscope.network.resnet import PARTS, NetworkOutput, PneumoniaResNet50, initialise_head
 from pneumoscope.network.states import READ_ERRORS
 from pneumoscope.network.weights import (
@@ -36,9 +37,11 @@ __all__ = [
     "fetch_weights",
     "find_weights",
     "fold_batch_norm",
+    "fold_graph",
     "initialise_head",
     "load_initial_weights",
     "load_network",
+    "quantise_graph",
     "round_weights",
     "save_bundle",
 ]

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import platform
+import shutil
 import threading
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pneumoscope._extras import require_extra
+from pneumoscope._files import find_cache_folder
+from pneumoscope.bundle import WEIGHTS, Bundle
 from pneumoscope.errors import BundleError, PneumoscopeError
+from pneumoscope.runtime.precision import describe_precision, read_instructions
+
+if TYPE_CHECKING:
+    import openvino
 
 ENGINES = ("openvino", "onnxruntime")
 _OUTPUTS = ("logit", "activation_map", "features")
+#: Compiled models kept; those used longest ago go first.
+_MOST_COMPILED = 12
 
 
 class Outputs(NamedTuple):
@@ -30,23 +42,31 @@ class Outputs(NamedTuple):
 class Engine(Protocol):
     """Runs the graph of a bundle; safe to call from several threads."""
 
+    memory: Path | None
+    """A folder of this machine for this graph at this precision; None where nothing can be kept."""
+
     def run(self, images: NDArray[np.float32]) -> Outputs:
         """Answer normalised images, float32 [N, 3, size, size]."""
         ...
 
 
 class OpenVinoEngine:
-    """The graph on OpenVINO's CPU device, at a stated precision."""
+    """A graph on OpenVINO's CPU device, at a stated precision."""
 
-    def __init__(self, graph: Path, precision: str) -> None:
+    def __init__(self, bundle: Bundle, precision: str) -> None:
         import openvino
 
+        graph = bundle.file(describe_precision(precision, bundle.info).graph)
         core = openvino.Core()
-        hints = {
+        hints: dict[str, Any] = {
             # Always said: AMX machines would else compute everything in bf16.
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY",
         }
+        version = openvino.get_version()
+        self.memory = _open_memory(bundle, precision, "openvino", version, sorted(hints.items()))
+        if self.memory is not None:
+            hints["CACHE_DIR"] = str(self.memory)
         try:
             self._model = core.compile_model(core.read_model(graph), "CPU", hints)
         except RuntimeError as error:
@@ -57,17 +77,22 @@ class OpenVinoEngine:
         """Answer normalised images; every thread has its own request."""
         if not hasattr(self._local, "request"):
             self._local.request = self._model.create_infer_request()
-        results = self._local.request.infer({"image": images}, share_inputs=True)
+        request: openvino.InferRequest = self._local.request
+        results = request.infer({"image": images}, share_inputs=True)
         return Outputs(*(results[name].copy() for name in _OUTPUTS))
 
 
 class OnnxRuntimeEngine:
     """The same graph on ONNX Runtime's CPU provider."""
 
-    def __init__(self, graph: Path) -> None:
+    def __init__(self, bundle: Bundle, precision: str) -> None:
         require_extra("onnxruntime", "onnxruntime", purpose="--engine onnxruntime")
         import onnxruntime
 
+        if precision == "bf16":
+            raise PneumoscopeError("ONNX Runtime computes in fp32 or int8: take --engine openvino.")
+        graph = bundle.file(describe_precision(precision, bundle.info).graph)
+        self.memory = _open_memory(bundle, precision, "onnxruntime", onnxruntime.__version__)
         try:
             self._session: Any = onnxruntime.InferenceSession(
                 str(graph), providers=["CPUExecutionProvider"]
@@ -80,8 +105,8 @@ class OnnxRuntimeEngine:
         return Outputs(*self._session.run(list(_OUTPUTS), {"image": images}))
 
 
-def start_engine(name: str, precision: str, graph: Path) -> Engine:
-    """Return the engine of this name on a graph.
+def start_engine(name: str, bundle: Bundle, precision: str) -> Engine:
+    """Return the engine of this name on a bundle, whose files are verified first.
 
     Raises
     ------
@@ -90,8 +115,34 @@ def start_engine(name: str, precision: str, graph: Path) -> Engine:
     """
     if name not in ENGINES:
         raise PneumoscopeError(f"--engine takes {' or '.join(ENGINES)}, found {name!r}.")
-    if name == "openvino":
-        return OpenVinoEngine(graph, precision)
-    if precision == "bf16":
-        raise PneumoscopeError("ONNX Runtime computes in fp32 or int8: take --engine openvino.")
-    return OnnxRuntimeEngine(graph)
+    return (OpenVinoEngine if name == "openvino" else OnnxRuntimeEngine)(bundle, precision)
+
+
+def _open_memory(bundle: Bundle, precision: str, *engine: object) -> Path | None:
+    """Return a folder for all that decides what is computed; None where none can be made.
+
+    OpenVINO's own key for a compiled model sees the graph, but not its weights, which lie in
+    another file. A read-only or full disk only costs time.
+    """
+    graph = describe_precision(precision, bundle.info).graph
+    files = bundle.info.files
+    parts = (
+        files[graph].sha256,
+        files[WEIGHTS].sha256,
+        precision,
+        engine,
+        platform.machine(),
+        read_instructions(),  # caches may lie on a disk that other machines see
+        os.cpu_count(),
+    )
+    key = hashlib.sha256(repr(parts).encode()).hexdigest()
+    folder = find_cache_folder() / "compiled" / key[:32]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.touch()  # its time says when it was used
+        others = sorted(folder.parent.iterdir(), key=lambda other: other.stat().st_mtime)
+    except OSError:
+        return None
+    for other in others[:-_MOST_COMPILED]:
+        shutil.rmtree(other, ignore_errors=True)
+    return folder if os.access(folder, os.W_OK) else None

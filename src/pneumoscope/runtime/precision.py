@@ -63,11 +63,11 @@ def describe_precision(name: str, info: BundleInfo) -> PrecisionInfo:
 
 def is_fast_here(precision: str) -> bool:
     """Whether this processor has instructions for it; without them it is slower than fp32."""
-    return bool(_NEEDED[precision].search(_read_instructions()))
+    return bool(_NEEDED[precision].search(read_instructions()))
 
 
 @cache
-def _read_instructions() -> str:
+def read_instructions() -> str:
     """Return the names of the processor's instructions where the system tells them."""
     try:
         text = Path("/proc/cpuinfo").read_text()

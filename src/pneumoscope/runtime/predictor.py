@@ -17,6 +17,7 @@ from pneumoscope.errors import BundleError, ImageError
 from pneumoscope.images import Radiograph, from_array, normalise, read, resample
 from pneumoscope.runtime.engine import Engine, Outputs, start_engine
 from pneumoscope.runtime.finding import Finding
+from pneumoscope.runtime.golden import confirm_golden
 from pneumoscope.runtime.judgement import Judge
 from pneumoscope.runtime.precision import choose_precision, describe_precision
 
@@ -84,7 +85,8 @@ class Predictor:
         self.operating_point = self._judge.operating_point
         self.threshold = self._judge.threshold
         self.warnings = self._judge.warnings
-        self._engine: Engine = start_engine(engine, self.precision, bundle.file(path.graph))
+        self._engine: Engine = start_engine(engine, bundle, self.precision)
+        confirm_golden(bundle, self._engine, self.precision)
 
     def predict(
         self,

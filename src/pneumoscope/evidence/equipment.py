@@ -1,0 +1,268 @@
+"""Equipping a bundle for use: all that is fitted after training, on images that trained nothing.
+
+Calibration, thresholds, the gate, the population check, the faster precisions and the golden
+images come from the part of the data that training held out. The weights stay as they are.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pneumoscope.bundle import (
+    GOLDEN,
+    GRAPH,
+    REFERENCE,
+    Bundle,
+    BundleInfo,
+    Calibration,
+    LicenceInfo,
+    OperatingPointInfo,
+    PrecisionInfo,
+    read_bundle,
+    write_files,
+)
+from pneumoscope.datasets import build_manifest, load_pixels, open_collection
+from pneumoscope.datasets.phantom import Disease, draw_phantom
+from pneumoscope.errors import DataError
+from pneumoscope.evaluation import choose_operating_points, compute_auc, fit_calibration
+from pneumoscope.images import normalise
+from pneumoscope.runtime import Outputs, Predictor
+
+Progress = Callable[[int, int], None]
+#: Makes an int8 graph of a bundle from normalised images, each float32 [1, 3, size, size].
+Quantiser = Callable[[Bundle, Iterable[NDArray[np.float32]]], bytes]
+
+#: A faster precision is offered only if it stays this near to fp32 on the calibration part.
+MAX_AUC_CHANGE = 0.002
+MAX_DECISIONS_CHANGED = 0.005
+INT8_GRAPH = "model.int8.onnx"
+_QUANTISER_IMAGES = 300
+_GATE_IMAGES = 2000
+_GOLDEN_IMAGES = 4
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """What a bundle is to be equipped with."""
+
+    data: Path
+    """A manifest with the splits of the training: `train`, and `val` for the calibration part."""
+    outside: Path | None = None
+    """Radiographs of another population, for the population check; none without."""
+    quantiser: Quantiser | None = None
+    """Makes the int8 graph; without one int8 is not tried."""
+    rule_out_sensitivity: float = 0.99
+    rule_in_specificity: float = 0.95
+    licence: LicenceInfo | None = None
+
+
+def equip_bundle(
+    source: Path, out: Path, equipment: Equipment, progress: Callable[[str, int, int], None]
+) -> Bundle:
+    """Write a bundle of the same weights, equipped, to `out`, and return it opened.
+
+    Raises
+    ------
+    DataError
+        The data has no train or no val part, or one of another model: an image of its calibration
+        part trained the weights.
+    BundleError
+        The bundle is damaged, or `out` cannot be written.
+    """
+    from pneumoscope.evidence.gating import fit_gate, fit_population
+
+    bundle = read_bundle(source)
+    spec = bundle.info.preprocessing
+    frame = _read_parts(equipment.data)
+    pixels = load_pixels(frame, spec, progress=_title(progress, "Preparing pixels"))
+    held = np.flatnonzero((frame["split"] == "val").to_numpy())
+    trained = _draw(np.flatnonzero((frame["split"] == "train").to_numpy()), _GATE_IMAGES)
+    labels = (frame["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
+
+    predictor = Predictor(bundle, precision="fp32")
+    part = _run(predictor, pixels[held], _title(progress, "Answering the calibration part"))
+    arrays: dict[str, NDArray[Any]] = {
+        "logits": part.logits,
+        "labels": labels[held].astype(np.int8),
+    }
+    known = _run(predictor, pixels[trained], _title(progress, "Answering training images"))
+    arrays |= fit_gate(pixels[trained], known.features, pixels[held], part.features)
+    if equipment.outside is not None:
+        others = _read_squares(equipment.outside, bundle)
+        answers = _run(predictor, others, _title(progress, "Answering the other population"))
+        arrays |= fit_population(
+            pixels[trained], known.features, pixels[held], part.features, others, answers.features
+        )
+    calibration, points = _fit_points(part.logits, labels[held], equipment)
+    info = bundle.info.model_copy(
+        update={
+            "calibration": calibration,
+            "operating_points": points,
+            "licence": equipment.licence or bundle.info.licence,
+            "precisions": {},
+        }
+    )
+    files: dict[str, bytes | Path] = {
+        name: bundle.file(name) for name in bundle.info.files if name != "README.md"
+    }
+    files[REFERENCE] = _pack(arrays)
+    graphs = {"bf16": GRAPH}
+    if equipment.quantiser is not None:
+        chosen = _draw(trained, _QUANTISER_IMAGES)
+        images = (normalise(pixels[row][None], spec) for row in chosen)
+        files[INT8_GRAPH] = equipment.quantiser(bundle, images)
+        graphs["int8"] = INT8_GRAPH
+    squares = _draw_golden(spec.size)
+    golden: dict[str, NDArray[Any]] = {"squares": squares}
+    with tempfile.TemporaryDirectory() as name:
+        # Each precision is measured as it will run: from a bundle that offers it.
+        trial = write_files(Path(name) / "trial", _offer(info, graphs), files)
+        for precision in ("fp32", *graphs):
+            runner = Predictor(trial, precision=precision)
+            golden[f"logits_{precision}"] = runner.predict_pixels(squares).logits
+            if precision == "fp32":
+                continue
+            answers = _run(runner, pixels[held], _title(progress, f"Comparing {precision}"))
+            found = _compare(info, part.logits, answers.logits, labels[held], equipment)
+            found = found.model_copy(update={"graph": graphs[precision]})
+            info = info.model_copy(update={"precisions": info.precisions | {precision: found}})
+            if not found.accepted and found.graph != GRAPH:
+                del files[found.graph]  # nobody may run it; what was measured stays
+        files[GOLDEN] = _pack(golden)
+        return write_files(out, info, files)
+
+
+def _read_parts(data: Path) -> pl.DataFrame:
+    frame = build_manifest(open_collection(data)).frame
+    present = set(frame["split"].drop_nulls())
+    for split in ("train", "val"):
+        if split not in present:
+            raise DataError(
+                f"{data} has no split {split!r}: equipping takes the manifest of the training, "
+                "such as runs/NAME/manifest.parquet, whose val part sets the thresholds."
+            )
+    return frame
+
+
+def _draw(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Return at most this many of the rows, drawn without repetition, in order."""
+    if len(rows) <= most:
+        return rows
+    return np.sort(np.random.default_rng(_SEED).choice(rows, most, replace=False))
+
+
+def _read_squares(data: Path, bundle: Bundle) -> NDArray[np.uint8]:
+    frame = build_manifest(open_collection(data)).frame
+    return load_pixels(frame, bundle.info.preprocessing)
+
+
+def _draw_golden(size: int) -> NDArray[np.uint8]:
+    """Return synthetic radiographs, uint8 [4, size, size]: they belong to nobody."""
+    phantoms = []
+    for index in range(_GOLDEN_IMAGES):
+        generator = np.random.default_rng([_SEED, index])
+        disease = Disease.CONSOLIDATION if index % 2 else None
+        phantoms.append(draw_phantom(generator, disease, size=size).pixels)
+    return np.stack(phantoms)
+
+
+def _run(predictor: Predictor, squares: NDArray[np.uint8], progress: Progress) -> Outputs:
+    parts = []
+    for start in range(0, len(squares), 64):
+        parts.append(predictor.predict_pixels(squares[start : start + 64]))
+        progress(min(start + 64, len(squares)), len(squares))
+    return Outputs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def _fit_points(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], equipment: Equipment
+) -> tuple[Calibration, dict[str, OperatingPointInfo]]:
+    """Return calibration and thresholds, from logits of the calibration part."""
+    fitted = fit_calibration(labels, logits.astype(np.float64))
+    calibration = Calibration(temperature=fitted.temperature, bias=fitted.bias)
+    points = choose_operating_points(
+        labels,
+        calibration.apply(logits),
+        sensitivity=equipment.rule_out_sensitivity,
+        specificity=equipment.rule_in_specificity,
+    )
+    return calibration, {
+        name: OperatingPointInfo(
+            threshold=point.threshold,
+            target=point.target,
+            sensitivity=point.sensitivity,
+            specificity=point.specificity,
+        )
+        for name, point in points.items()
+    }
+
+
+def _offer(info: BundleInfo, graphs: Mapping[str, str]) -> BundleInfo:
+    """Return the description of a bundle that offers every precision, to try them."""
+    offered = {
+        name: PrecisionInfo(
+            graph=graph,
+            calibration=info.calibration,
+            operating_points=info.operating_points,
+            images=1,
+            auc_change=0,
+            decisions_changed=0,
+            probability_change=0,
+            accepted=True,
+        )
+        for name, graph in graphs.items()
+    }
+    return info.model_copy(update={"precisions": offered})
+
+
+def _compare(
+    info: BundleInfo,
+    reference: NDArray[np.float32],
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    equipment: Equipment,
+) -> PrecisionInfo:
+    """Return calibration and thresholds of a precision, and how near it comes to fp32."""
+    calibration, points = _fit_points(logits, labels, equipment)
+    before, after = info.calibration.apply(reference), calibration.apply(logits)
+    changed = _decide(before, info.operating_points) != _decide(after, points)
+    old, new = compute_auc(labels, before), compute_auc(labels, after)
+    auc_change = 0.0 if old is None or new is None else new - old
+    share = float(changed.mean())
+    return PrecisionInfo(
+        calibration=calibration,
+        operating_points=points,
+        images=len(labels),
+        auc_change=auc_change,
+        decisions_changed=share,
+        probability_change=float(np.abs(after - before).max()),
+        accepted=abs(auc_change) <= MAX_AUC_CHANGE and share <= MAX_DECISIONS_CHANGED,
+    )
+
+
+def _decide(
+    probabilities: NDArray[np.float64], points: Mapping[str, OperatingPointInfo]
+) -> NDArray[np.int64]:
+    """Return 0 (NORMAL), 1 (REFER) or 2 (PNEUMONIA) for each probability."""
+    edges = [points["rule_out"].threshold, points["rule_in"].threshold]
+    return np.searchsorted(edges, probabilities, side="right")
+
+
+def _title(progress: Callable[[str, int, int], None], title: str) -> Progress:
+    return lambda done, total: progress(title, done, total)
+
+
+def _pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, allow_pickle=False, **dict(arrays))
+    return stream.getvalue()
