@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Generator, Iterable
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pneumoscope.bundle import Bundle, find_shipped_bundle, read_bundle
-from pneumoscope.errors import BundleError, ImageError
+from pneumoscope.errors import BundleError, ImageError, PneumoscopeError
 from pneumoscope.images import Radiograph, from_array, normalise, read, resample
 from pneumoscope.runtime.engine import Engine, Outputs, start_engine
 from pneumoscope.runtime.finding import Finding
 from pneumoscope.runtime.golden import confirm_golden
 from pneumoscope.runtime.judgement import Judge
 from pneumoscope.runtime.precision import choose_precision, describe_precision
+from pneumoscope.runtime.stream import count_cores, map_in_order
 
 #: A path, the bytes of a file, a radiograph, or pixels with their photometric interpretation.
 Image = str | os.PathLike[str] | bytes | Radiograph | tuple[NDArray[np.generic], str]
 _BATCH = 8
+#: Images that a thread of a stream holds at once; more would not be faster.
+_CHUNK = 4
 
 
 def load(
@@ -123,29 +124,29 @@ class Predictor:
         return self._judge.judge(radiograph, square, self.predict_pixels(square[None]), 0)
 
     def predict_many(
-        self,
-        images: Iterable[Image],
-        *,
-        jobs: int | None = None,
-    ) -> Iterator[Finding]:
+        self, images: Iterable[Image], *, jobs: int | None = None
+    ) -> Generator[Finding, None, None]:
         """Answer images in order, as a stream: memory does not grow with their number.
 
-        Decoding runs ahead in `jobs` threads. An array comes as a pair with its photometric
-        interpretation. What cannot be read becomes a finding with status `error`; the rest goes on.
+        What cannot be read becomes a finding with status `error`; the rest goes on. Close the
+        generator (`contextlib.closing`) to stop its threads before its end.
+
+        Parameters
+        ----------
+        images
+            May be endless: read only a little ahead. An array comes as a pair with its photometric
+            interpretation.
+        jobs
+            Threads that read, decode and answer; as many as there are cores by default.
+
+        Raises
+        ------
+        PneumoscopeError
+            `jobs` is below 1.
         """
-        for batch in self._read_ahead(images, jobs or os.cpu_count() or 1):
-            read_ones = [entry for entry in batch if not isinstance(entry, Finding)]
-            outputs = None
-            if read_ones:
-                outputs = self.predict_pixels(np.stack([square for _, square in read_ones]))
-            row = 0
-            for entry in batch:
-                if isinstance(entry, Finding):
-                    yield entry
-                    continue
-                assert outputs is not None
-                yield self._judge.judge(*entry, outputs, row)
-                row += 1
+        if jobs is not None and jobs < 1:
+            raise PneumoscopeError(f"At least one job is needed, found {jobs}.")
+        return map_in_order(self._answer, images, jobs=jobs or count_cores(), chunk=_CHUNK)
 
     def predict_pixels(self, squares: NDArray[np.uint8]) -> Outputs:
         """Run the network on resampled images, uint8 [N, size, size]; nothing is judged."""
@@ -168,33 +169,24 @@ class Predictor:
             return from_array(*image, name=name or "array")
         return read(image, name=name, target_size=self._spec.size)
 
+    def _answer(self, images: Iterable[Image]) -> list[Finding]:
+        """Answer one chunk of a stream."""
+        prepared = [self._prepare(image) for image in images]
+        squares = [entry[1] for entry in prepared if not isinstance(entry, Finding)]
+        if not squares:
+            return [entry for entry in prepared if isinstance(entry, Finding)]
+        outputs, rows = self.predict_pixels(np.stack(squares)), count()
+        return [
+            entry if isinstance(entry, Finding) else self._judge.judge(*entry, outputs, next(rows))
+            for entry in prepared
+        ]
+
     def _prepare(self, image: Image) -> tuple[Radiograph, NDArray[np.uint8]] | Finding:
         try:
             radiograph = self._read(image)
             return radiograph, resample(radiograph, self._spec)
         except ImageError as error:
             return self._judge.report_error(_name(image), str(error))
-
-    def _read_ahead(
-        self, images: Iterable[Image], jobs: int
-    ) -> Iterator[list[tuple[Radiograph, NDArray[np.uint8]] | Finding]]:
-        """Yield batches of prepared images while the next ones are being decoded."""
-        source = iter(images)
-        with ThreadPoolExecutor(jobs) as pool:
-            waiting: list[Future[Any]] = [
-                pool.submit(self._prepare, image) for image in islice(source, 2 * _BATCH + jobs)
-            ]
-            try:
-                while waiting:
-                    batch = [future.result() for future in waiting[:_BATCH]]
-                    del waiting[:_BATCH]
-                    waiting += [
-                        pool.submit(self._prepare, image) for image in islice(source, len(batch))
-                    ]
-                    yield batch
-            finally:
-                for future in waiting:
-                    future.cancel()
 
 
 def _name(image: Image) -> str:
