@@ -7,7 +7,10 @@ images that the caller brings. The linear head and the activation map stay in fp
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +41,14 @@ def quantise_graph(bundle: Bundle, images: Iterable[NDArray[np.float32]]) -> byt
 
     model = fold_graph(bundle.file(GRAPH))
     inputs = [{"image": image} for image in images]
-    quantised = nncf.quantize(
-        model,
-        nncf.Dataset(inputs),
-        subset_size=len(inputs),
-        ignored_scope=nncf.IgnoredScope(names=list(_FP32)),
-    )
+    nncf.set_log_level(logging.ERROR)
+    with redirect_stdout(sys.stderr):  # its progress bars; answers belong to standard output
+        quantised = nncf.quantize(
+            model,
+            nncf.Dataset(inputs),
+            subset_size=len(inputs),
+            ignored_scope=nncf.IgnoredScope(names=list(_FP32)),
+        )
     _store_weights_as_int8(quantised)
     return bytes(quantised.SerializeToString(deterministic=True))
 
