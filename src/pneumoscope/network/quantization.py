@@ -49,7 +49,6 @@ def quantise_graph(bundle: Bundle, images: Iterable[NDArray[np.float32]]) -> byt
             subset_size=len(inputs),
             ignored_scope=nncf.IgnoredScope(names=list(_FP32)),
         )
-    _store_weights_as_int8(quantised)
     return bytes(quantised.SerializeToString(deterministic=True))
 
 
@@ -92,33 +91,3 @@ def fold_graph(path: Path) -> onnx.ModelProto:
     )
     onnx.checker.check_model(model)
     return model
-
-
-def _store_weights_as_int8(model: onnx.ModelProto) -> None:
-    """Replace every stored float weight that is quantised on the way by its int8 values.
-
-    The graph then holds a quarter of the bytes, and gives the same answers: rounding happened
-    either way.
-    """
-    graph = model.graph
-    values = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
-    nodes, replaced = [], {}
-    for node in graph.node:
-        if node.op_type != "QuantizeLinear" or node.input[0] not in values:
-            nodes.append(node)
-            continue
-        weight, scale, zero = (values[name] for name in node.input)
-        axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
-        shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
-        if scale.ndim:
-            scale, zero = scale.reshape(shape), zero.reshape(shape)
-        limits = np.iinfo(zero.dtype)
-        rounded = np.rint(weight / scale) + zero
-        replaced[node.output[0]] = rounded.clip(limits.min, limits.max).astype(zero.dtype)
-    del graph.node[:]
-    graph.node.extend(nodes)
-    used = {name for node in nodes for name in node.input}
-    kept = [t for t in graph.initializer if t.name in used]
-    kept += [numpy_helper.from_array(array, name) for name, array in replaced.items()]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
