@@ -288,7 +288,7 @@ def test_doctor_tells_what_there_is(run):
     for word in ("openvino", "evidence", "cores", "caches", "free disk", "kaggle token"):
         assert word in answer.out
     facts = json.loads(run("doctor", "--json").out)
-    assert set(facts) == {"installed", "extras", "hardware", "places"}
+    assert set(facts) == {"model", "installed", "extras", "hardware", "places"}
     assert facts["extras"]["train"] == "yes"
 
 

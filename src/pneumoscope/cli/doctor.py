@@ -15,6 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
+from pneumoscope.cli._options import BundleOption
+
 _EXTRAS = {
     "evidence": ("polars", "scipy", "sklearn", "matplotlib", "jinja2"),
     "train": ("torch", "torchvision", "onnx", "safetensors", "yaml", "tensorboard"),
@@ -27,6 +29,9 @@ _EXTRAS = {
 _CORE = ("numpy", "pillow", "pydicom", "python-gdcm", "openvino", "pydantic", "typer", "rich")
 
 
+_DIFFERS = "answers otherwise than recorded"
+
+
 def register(app: typer.Typer) -> None:
     """Add this group's commands to the root command."""
     app.command("doctor")(doctor)
@@ -34,21 +39,29 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    bundle: BundleOption = None,
 ) -> None:
-    """Show what is installed, what the hardware offers, and where caches and models are."""
-    facts = examine()
+    """Show what is installed, what the hardware offers, and where caches and models are.
+
+    The model answers its golden images: a machine that answers otherwise than the one that made
+    the bundle gives exit code 1.
+    """
+    facts = examine(bundle)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
-        return
-    for title, entries in facts.items():
-        typer.secho(title, bold=True)
-        for name, value in entries.items():
-            typer.echo(f"  {name:16} {value}")
+    else:
+        for title, entries in facts.items():
+            typer.secho(title, bold=True)
+            for name, value in entries.items():
+                typer.echo(f"  {name:16} {value}")
+    if any(str(value).startswith(_DIFFERS) for value in facts["model"].values()):
+        raise typer.Exit(1)
 
 
-def examine() -> dict[str, dict[str, Any]]:
+def examine(bundle: Path | None = None) -> dict[str, dict[str, Any]]:
     """Return what there is to know about this installation, by heading."""
     return {
+        "model": _describe_model(bundle),
         "installed": _list_core(),
         "extras": {extra: _describe_extra(extra, modules) for extra, modules in _EXTRAS.items()},
         "hardware": _describe_hardware(),
@@ -108,20 +121,40 @@ def _import_torch() -> ModuleType | None:
     return None if importlib.util.find_spec("torch") is None else import_module("torch")
 
 
-def _describe_places() -> dict[str, Any]:
-    from pneumoscope._files import find_cache_folder, measure_caches
+def _describe_model(folder: Path | None) -> dict[str, str]:
+    """Return which model answers, and whether it answers here as it did where it was made."""
+    from pneumoscope import runtime
+    from pneumoscope.bundle import read_bundle
     from pneumoscope.errors import BundleError
-    from pneumoscope.runtime import find_bundled_model
 
     try:
-        model = str(find_bundled_model())
-    except BundleError:
-        model = "none in the box"
+        bundle = read_bundle(folder or runtime.find_bundled_model())
+    except BundleError as error:
+        if folder is not None:
+            raise
+        return {"bundle": str(error)}
+    facts = {"bundle": str(bundle.path), "name": bundle.info.name, "sha256": bundle.sha256}
+    offered = [name for name, found in bundle.info.precisions.items() if found.accepted]
+    for precision in ("fp32", *offered):
+        engine = runtime.start_engine("openvino", bundle, precision)
+        deviation = runtime.measure_deviation(bundle, engine, precision)
+        allowed = runtime.TOLERANCES[precision]
+        if deviation is None:
+            facts[precision] = "no golden images in the bundle: not compared"
+        elif deviation <= allowed:
+            facts[precision] = f"answers as recorded (a logit differs by {deviation:.1g} at most)"
+        else:
+            facts[precision] = f"{_DIFFERS}: a logit by {deviation:.3g}, {allowed:g} is allowed"
+    return facts
+
+
+def _describe_places() -> dict[str, Any]:
+    from pneumoscope._files import find_cache_folder, measure_caches
+
     cache = find_cache_folder()
     existing = next(p for p in (cache, *cache.parents) if p.exists())
     token = Path("~/.kaggle/kaggle.json").expanduser().is_file() or "KAGGLE_KEY" in os.environ
     return {
-        "model": model,
         "caches": str(cache),
         **{f"  {name}": f"{size / 1e6:.1f} MB" for name, size in measure_caches().items()},
         "free disk": f"{shutil.disk_usage(existing).free / 1e9:.1f} GB",

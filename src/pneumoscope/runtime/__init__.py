@@ -1,6 +1,6 @@
 """The runtime: a bundle and an image become a finding. No torch."""
 
-from pneumoscope.runtime.engine import ENGINES, Engine, Outputs
+from pneumoscope.runtime.engine import ENGINES, Engine, Outputs, start_engine
 from pneumoscope.runtime.finding import (
     RECORD_FIELDS,
     REFERRAL_BAND,
@@ -9,6 +9,7 @@ from pneumoscope.runtime.finding import (
     Status,
     WarningCode,
 )
+from pneumoscope.runtime.golden import TOLERANCES, measure_deviation
 from pneumoscope.runtime.heatmap import (
     CAPTION,
     draw_heatmap,
@@ -18,24 +19,42 @@ from pneumoscope.runtime.heatmap import (
 )
 from pneumoscope.runtime.precision import PRECISIONS
 from pneumoscope.runtime.predictor import Predictor, find_bundled_model, load
+from pneumoscope.runtime.results import (
+    CSV_HEADER,
+    ResultsFile,
+    check_results_name,
+    encode_csv,
+    encode_jsonl,
+)
+from pneumoscope.runtime.stream import count_cores, map_in_order
 
 __all__ = [
     "CAPTION",
+    "CSV_HEADER",
     "ENGINES",
     "PRECISIONS",
     "RECORD_FIELDS",
     "REFERRAL_BAND",
+    "TOLERANCES",
     "Decision",
     "Engine",
     "Finding",
     "Outputs",
     "Predictor",
+    "ResultsFile",
     "Status",
     "WarningCode",
+    "check_results_name",
+    "count_cores",
     "draw_heatmap",
+    "encode_csv",
     "encode_heatmap",
+    "encode_jsonl",
     "find_bundled_model",
     "load",
+    "map_in_order",
+    "measure_deviation",
     "save_heatmap",
     "scale_map",
+    "start_engine",
 ]
