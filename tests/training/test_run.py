@@ -230,3 +230,20 @@ def test_what_was_left_out_is_said_at_the_end(phantoms, quick, tmp_path):
     assert "1 image was left out:" in end
     assert "broken.jpeg" in end
     assert "1 file is no image by name, such as" in end
+
+
+def test_data_without_a_test_part_is_judged_on_validation(phantoms, quick, tmp_path):
+    """Where every image that may be spared has trained, as for a model that is to be shipped."""
+    images = sorted(phantoms.glob("*/*.jpeg"))
+    rows = [
+        (str(path), path.parent.name, "val" if index % 4 == 0 else "train")
+        for index, path in enumerate(images)
+    ]
+    data = tmp_path / "data.csv"
+    pl.DataFrame(rows, ["path", "label", "split"], orient="row").write_csv(data)
+    settings = [*quick, "grouping=image", "ratios=[75, 25, 0]", "baseline.epochs=1"]
+    recipe = load_recipe("classic", settings, epochs=1)
+    result = train(TrainingRequest(data, tmp_path / "run", recipe, weights="none"), Silent())
+    assert set(result.metrics["finetuned"]) == {"val"}
+    assert result.metrics["finetuned"]["val"]["n"] == len(images[::4])
+    assert len(read_bundle(tmp_path / "run" / "bundle").training_hashes()) == len(images)

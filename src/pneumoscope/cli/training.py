@@ -141,8 +141,10 @@ def _print_result(result: TrainingResult) -> None:
 
     console = Console()
     endings = []
+    parts = result.metrics[next(iter(result.stages))]
+    split = "test" if "test" in parts else "val"
     table = Table(
-        title="On the test split (95 % intervals)",
+        title=f"On the {'test' if split == 'test' else 'validation'} split (95 % intervals)",
         title_justify="left",
         box=None,
         padding=(0, 1, 0, 0),
@@ -151,9 +153,9 @@ def _print_result(result: TrainingResult) -> None:
     for column in ("stage", "AUC", "accuracy", "sensitivity", "specificity", "missed"):
         table.add_column(column, overflow="fold")  # an interval is never cut, in no width
     for stage, ending in result.stages.items():
-        test = result.metrics[stage]["test"]
-        numbers = [_show(test, name) for name in ("auc", "accuracy", "recall", "specificity")]
-        missed = f"{test['fn']} of {test['fn'] + test['tp']}"
+        found = result.metrics[stage][split]
+        numbers = [_show(found, name) for name in ("auc", "accuracy", "recall", "specificity")]
+        missed = f"{found['fn']} of {found['fn'] + found['tp']}"
         table.add_row(stage, *numbers, missed)
         endings.append(f"{stage}: {ending}.")
     console.print(table)

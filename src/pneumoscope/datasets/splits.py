@@ -98,8 +98,9 @@ def resolve_splits(
 ) -> SplitResult:
     """Return the splits that training uses: those that are given, or new ones.
 
-    A complete split is kept. On Kaggle's layout, and where every image is in train or test, the
-    test part is kept and validation is split off the rest. Everything else is split anew.
+    A complete split is kept; it needs no test part where the ratios give it no share. On Kaggle's
+    layout, and where every image is in train or test, the test part is kept and validation is split
+    off the rest. Everything else is split anew.
 
     Raises
     ------
@@ -109,6 +110,7 @@ def resolve_splits(
     _check_classes(frame)
     given = set(frame["split"].drop_nulls())
     notes: list[str] = []
+    wanted = {split for split, ratio in zip(SPLITS, ratios, strict=True) if ratio}
     partial = given == {"train", "test"} and not frame["split"].null_count()
     if "test" in given and (layout is Layout.KAGGLE or partial):
         test = frame.filter(pl.col("split") == "test")
@@ -121,7 +123,7 @@ def resolve_splits(
         notes.append(
             "The test part that the data brings is kept; validation is split off the rest."
         )
-    elif layout is not Layout.KAGGLE and given == set(SPLITS) and not frame["split"].null_count():
+    elif layout is not Layout.KAGGLE and wanted <= given and not frame["split"].null_count():
         result = frame
         notes.append("The splits that the data brings are kept.")
         if grouping is not Grouping.IMAGE:
@@ -137,7 +139,7 @@ def resolve_splits(
         notes.append(f"Split {share} by {grouping.value} with seed {seed}.")
     if grouping is Grouping.IMAGE:
         notes.append(describe_leak(result))
-    check_splits(result)
+    check_splits(result, ratios)
     return SplitResult(result, tuple(notes))
 
 
