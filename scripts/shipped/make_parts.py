@@ -6,7 +6,8 @@ The calibration part is fixed in `calibration_part.json`: two ranges of acquisit
 series, about a tenth of it. It trains nothing, ever. What is left is cut into five folds, each one
 contiguous fifth of every series, as the official test part is one contiguous piece of each. In a
 fold's manifest the fold is `test` and the calibration part `val`: thresholds come from where those
-of the shipped model come from, and meet blocks that nothing has seen.
+of the shipped model come from, and meet blocks that nothing has seen. Two more manifests are harder:
+they hold a whole series of normal images out of training.
 """
 
 from __future__ import annotations
@@ -52,16 +53,19 @@ def assign_parts(frame: pl.DataFrame, ranges: dict[str, list[list[int]]]) -> pl.
 
 
 def write_parts(data: Path, out: Path) -> None:
-    """Write `fold0.csv` … `fold4.csv` and `all.csv` into `out`."""
+    """Write `all.csv`, `fold0.csv` … `fold4.csv`, `IM.csv` and `NORMAL2-IM.csv` into `out`."""
     frame = assign_parts(list_images(data), json.loads(CALIBRATION.read_text()))
+    tests = {f"fold{fold}": pl.col("part") == str(fold) for fold in range(FOLDS)}
+    tests["all"] = pl.lit(False)
+    for series, fold in (("IM", "0"), ("NORMAL2-IM", str(FOLDS - 1))):
+        sick = (pl.col("label") == "PNEUMONIA") & (pl.col("part") == fold)
+        tests[series] = (pl.col("series") == series) | sick
     out.mkdir(parents=True, exist_ok=True)
-    for fold in (*map(str, range(FOLDS)), None):
+    for name, test in tests.items():
         split = pl.when(part="calibration").then(pl.lit("val"))
-        split = split.when(part=fold or "").then(pl.lit("test")).otherwise(pl.lit("train"))
-        table = frame.select(
-            "path", "label", split.alias("split"), pl.lit("Kermany V2").alias("source")
-        )
-        table.write_csv(out / (f"fold{fold}.csv" if fold else "all.csv"))
+        split = split.when(test).then(pl.lit("test")).otherwise(pl.lit("train"))
+        source = pl.lit("Kermany V2").alias("source")
+        frame.select("path", "label", split.alias("split"), source).write_csv(out / f"{name}.csv")
 
 
 if __name__ == "__main__":

@@ -130,7 +130,9 @@ def test_a_machine_that_answers_otherwise_is_refused_every_time(golden, cache):
 def test_what_was_confirmed_once_is_not_run_again(golden, monkeypatch):
     folder = golden(0.0)
     pneumoscope.load(folder)
-    monkeypatch.setattr("pneumoscope.runtime.golden.measure_deviation", lambda *_: pytest.fail("run again"))
+    monkeypatch.setattr(
+        "pneumoscope.runtime.golden.measure_deviation", lambda *_: pytest.fail("run again")
+    )
     pneumoscope.load(folder)
 
 
