@@ -98,6 +98,24 @@ def _is_alive(process: int) -> bool:
     return True
 
 
+def take_lock(descriptor: int) -> bool:
+    """Lock an open file until it is closed, at the latest with this process; False if it is taken.
+
+    Where the system or the file system has no locks, nothing is taken.
+    """
+    if os.name != "posix":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def make_room(folder: Path, pattern: str, needed: int, limit: int) -> None:
     """Remove a cache's files used longest ago until `needed` more bytes stay within `limit`.
 

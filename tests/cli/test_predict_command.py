@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from PIL import Image
 
 import pneumoscope
 from pneumoscope import runtime
+from pneumoscope.cli._findings import Table
 from pneumoscope.errors import ImageError
-from pneumoscope.runtime import RECORD_FIELDS
+from pneumoscope.runtime import RECORD_FIELDS, Decision, Finding, Status, WarningCode
 
 
 @pytest.fixture
@@ -58,9 +60,84 @@ def test_the_table_is_for_people(run, bundle, images):
         decision, probability, shown = line.split(maxsplit=2)
         assert decision in {"NORMAL", "REFER", "PNEUMONIA"}
         assert 0 <= float(probability) <= 1
-        assert shown == str(path)
-    assert lines[-1] == "Research use, not a diagnosis."
+        assert shown.partition("  ")[0] == str(path)
+    assert re.fullmatch(r"Below \S+ NORMAL, from \S+ on PNEUMONIA, between REFER: .*", lines[-3])
     assert "trained on synthetic phantoms" in lines[-2]
+    assert lines[-1] == "Research use, not a diagnosis."
+
+
+def test_the_table_says_which_threshold_decided(run, bundle, images):
+    answer = run("predict", images[0], "--bundle", bundle, "--operating-point", "rule_in")
+    found = re.search(r"Below (\S+) NORMAL, from (\S+) on PNEUMONIA \(rule_in\)\.", answer.out)
+    assert found is not None
+    assert found[1] == found[2]
+
+
+class _Model:
+    """What a table asks of a predictor."""
+
+    operating_point = "referral_band"
+    threshold, rule_out, rule_in = 0.4, 0.2, 0.6
+    warnings = (WarningCode.PHANTOM_MODEL,)
+
+
+ROWS = [
+    Finding("a.png", Status.OK, decision=Decision.NORMAL, probability=0.04, message="not shown"),
+    Finding("b.png", Status.OK, decision=Decision.PNEUMONIA, probability=0.99999),
+    Finding(
+        "ward/c.png",
+        Status.OK,
+        decision=Decision.REFER,
+        probability=0.5,
+        message="REFER: probability 0.500, between 0.200 (rule_out) and 0.600 (rule_in): a person "
+        "must look.",
+    ),
+    Finding(
+        "d.png",
+        Status.OK,
+        decision=Decision.REFER,
+        probability=0.1234,
+        warnings=(WarningCode.PHANTOM_MODEL, WarningCode.OUTSIDE_POPULATION),
+        message="REFER: probability 0.123, the image looks unlike all others.",
+    ),
+    Finding("cat.png", Status.REJECTED, decision=Decision.REJECTED, message="No chest, a cat."),
+    Finding("gone.png", Status.ERROR, message="gone.png does not exist."),
+]
+
+
+def test_a_table_is_read_at_a_glance(capsys):
+    table = Table(_Model())
+    for row in ROWS:
+        table.print(row)
+    table.close()
+    assert (
+        capsys.readouterr().out
+        == """\
+NORMAL      0.040   a.png
+PNEUMONIA  >0.9999  b.png
+REFER       0.500   ward/c.png  between 0.200 (rule_out) and 0.600 (rule_in)
+REFER       0.123   d.png  outside_population  the image looks unlike all others.
+REJECTED    –       cat.png  No chest, a cat.
+ERROR       –       gone.png  does not exist.
+
+Below 0.200 NORMAL, from 0.600 on PNEUMONIA, between REFER: a person must look.
+Warning: the model was trained on synthetic phantoms: for demonstrations only.
+Research use, not a diagnosis.
+"""
+    )
+
+
+def test_a_narrow_terminal_shows_reasons_below_their_rows(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    table = Table(_Model())
+    for row in ROWS:
+        table.print(row)
+    text = re.sub(r"\x1b\[\d+m", "", capsys.readouterr().out)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "REFER       0.123   d.png  outside_population\n" in text
+    assert "\n                    the image looks unlike all others.\n" in text
+    assert "REJECTED    –       cat.png  No chest, a cat.\n" in text
 
 
 def test_folders_are_searched_and_bad_files_do_not_stop_the_rest(run, bundle, mixed):

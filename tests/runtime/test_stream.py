@@ -14,6 +14,7 @@ import pytest
 import pneumoscope
 from pneumoscope.errors import PneumoscopeError
 from pneumoscope.runtime import Status
+from pneumoscope.runtime.engine import start_engine
 from pneumoscope.runtime.stream import map_in_order
 
 
@@ -157,6 +158,23 @@ def test_eight_threads_get_the_same_answers(predictor, images):
                 assert one.pop("logit") == pytest.approx(other["logit"], abs=1e-5)
                 assert one.pop("probability") == pytest.approx(other["probability"], abs=1e-5)
                 assert one == {name: other[name] for name in one}
+
+
+def test_a_model_has_answered_before_threads_use_it(bundle, monkeypatch):
+    """The first use of OpenVINO by two threads at once may hang."""
+    threads = []
+
+    def start(*arguments):
+        engine = start_engine(*arguments)
+        run = engine.run
+        monkeypatch.setattr(
+            engine, "run", lambda images: threads.append(threading.current_thread()) or run(images)
+        )
+        return engine
+
+    monkeypatch.setattr("pneumoscope.runtime.predictor.start_engine", start)
+    pneumoscope.load(bundle)
+    assert threads[:1] == [threading.current_thread()]
 
 
 @pytest.mark.parametrize("jobs", [0, -1])

@@ -11,23 +11,38 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
+
+
+class _RateColumn(ProgressColumn):
+    """How many images were done a second, of late."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.0f} images/s" if speed else "")
 
 
 @contextmanager
 def show_progress(
-    title: str, quiet: bool = False, in_bytes: bool = False
+    title: str, quiet: bool = False, in_bytes: bool = False, rate: bool = False
 ) -> Iterator[Callable[[int, int], None]]:
-    """Yield a callback (done, total) that moves a bar on standard error, if it is a terminal."""
+    """Yield a callback (done, total) that moves a bar on standard error, if it is a terminal.
+
+    `rate` adds images a second.
+    """
     console = Console(stderr=True)
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn() if in_bytes else MofNCompleteColumn(),
+        *([_RateColumn()] if rate else []),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pneumoscope._probability import format_probability
+from pneumoscope.cli._findings import Csv, FileSummary, JsonLines, Printer, Table
 from pneumoscope.cli._left_out import make_printable
 from pneumoscope.cli._options import BundleOption, EngineOption, PrecisionOption, QuietOption
 
 if TYPE_CHECKING:
-    from pneumoscope.runtime import Finding
+    from pneumoscope.runtime import Finding, Predictor
 
 
 class OutputFormat(StrEnum):
@@ -42,12 +42,24 @@ def predict(
     output: Annotated[
         OutputFormat, typer.Option("--format", help="For people, or for programs.")
     ] = OutputFormat.TABLE,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write results to this new .csv or .jsonl file, as they are made."),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the file of --out: what it holds is not redone."),
+    ] = False,
     operating_point: Annotated[
         str | None,
         typer.Option(help="`rule_out`, `balanced` or `rule_in`; the bundle's choice by default."),
     ] = None,
     heatmaps: Annotated[
         Path | None, typer.Option(help="Write an overlay and the raw 7×7 map of each image here.")
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images worked on at once; the number of cores by default."),
     ] = None,
     engine: EngineOption = "openvino",
     precision: PrecisionOption = "fp32",
@@ -58,42 +70,162 @@ def predict(
     JPEG, PNG, TIFF and DICOM are read. A file that cannot be read is reported and the rest goes
     on; the exit code is then 1.
 
-    Example: `pneumoscope predict chest.jpg folder/ --heatmaps out/`
+    One image, with a picture of what the answer rests on:
+    `pneumoscope predict chest.jpg --heatmaps out/`
+
+    A folder, for a program: `pneumoscope predict folder/ --format jsonl`
+
+    A large folder, into a file: `pneumoscope predict folder/ --out results.csv`; after a break,
+    the same with `--resume` goes on where it stopped.
     """
     from pneumoscope import runtime
-    from pneumoscope.cli._progress import show_progress
-    from pneumoscope.errors import ImageError
 
+    _check_options(paths, output, out, resume)
     predictor = runtime.load(
         bundle, engine=engine, precision=precision, operating_point=operating_point
     )
     sources = list(_find_images(paths))
-    failed: list[str] = []
-    done = 0
-    show_bar = not quiet and len(sources) > 20
-    with show_progress("Predicting", quiet=not show_bar) as progress:
-        try:
-            printer = _PRINTERS[output]()
-            for source, finding in zip(sources, predictor.predict_many(sources), strict=True):
-                done += 1
-                printer.print(finding)
-                if finding.status is runtime.Status.ERROR:
-                    failed.append(finding.message)
-                elif heatmaps is not None:
-                    try:
-                        runtime.save_heatmap(heatmaps, finding, source)
-                    except ImageError as error:
-                        failed.append(str(error))
-                progress(done, len(sources))
+    try:
+        if out is None:
+            printer = _PRINTERS[output](predictor)
+            done = _answer(predictor, sources, printer, heatmaps, jobs, quiet)
             printer.close()
-        except BrokenPipeError:
-            # The reader went away, as `head` does; there is nobody left to tell.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
+        else:
+            done = _answer_into(out, resume, predictor, sources, heatmaps, jobs, quiet)
+    except BrokenPipeError:
+        # The reader went away, as `head` does; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
     if not quiet:
-        _summarise(done, failed, heatmaps)
-    if failed:
+        _summarise(done, heatmaps)
+    if done.failed:
         raise typer.Exit(1)
+
+
+def _check_options(paths: list[str], output: OutputFormat, out: Path | None, resume: bool) -> None:
+    """Refuse what cannot go together before anything is loaded."""
+    from pneumoscope.errors import PneumoscopeError
+    from pneumoscope.runtime import check_results_name
+
+    if out is not None:
+        check_results_name(out)
+        if output is not OutputFormat.TABLE:
+            raise PneumoscopeError(
+                "--out says by its suffix how results are written: leave out --format."
+            )
+    elif resume:
+        raise PneumoscopeError("--resume goes on with a file: name it with --out.")
+    if resume and "-" in paths:
+        raise PneumoscopeError(
+            "Standard input has no name by which --resume would know it: name files or folders."
+        )
+
+
+@dataclass
+class _Done:
+    """What came of a run."""
+
+    images: int = 0
+    failed: int = 0
+    first_failure: str = ""
+
+
+def _answer(
+    predictor: Predictor,
+    sources: Sequence[str | bytes],
+    printer: Printer,
+    heatmaps: Path | None,
+    jobs: int | None,
+    quiet: bool,
+) -> _Done:
+    """Answer all sources, with a bar where there are many."""
+    from pneumoscope.cli._progress import show_progress
+
+    done = _Done()
+    show_bar = not quiet and len(sources) > 20
+    with (
+        show_progress("Predicting", quiet=not show_bar, rate=True) as progress,
+        closing(_predict_and_draw(predictor, sources, heatmaps, jobs)) as answers,
+    ):
+        progress(0, len(sources))
+        for finding, problem in answers:
+            printer.print(finding)
+            done.images += 1
+            if problem:
+                done.failed += 1
+                done.first_failure = done.first_failure or problem
+            progress(done.images, len(sources))
+    return done
+
+
+def _answer_into(
+    out: Path,
+    resume: bool,
+    predictor: Predictor,
+    sources: Sequence[str | bytes],
+    heatmaps: Path | None,
+    jobs: int | None,
+    quiet: bool,
+) -> _Done:
+    """Answer what a file of results does not hold yet."""
+    from pneumoscope.runtime import ResultsFile
+
+    facts = {
+        "bundle": predictor.bundle.sha256,
+        "precision": predictor.precision,
+        "operating_point": predictor.operating_point,
+    }
+    with ResultsFile(out, facts, resume=resume) as results:
+        named = {source if isinstance(source, str) else "image": source for source in sources}
+        missing = [source for name, source in named.items() if not results.holds(name)]
+        summary = FileSummary(predictor, results, quiet)
+        try:
+            done = _answer(predictor, missing, summary, heatmaps, jobs, quiet)
+        except KeyboardInterrupt:
+            typer.echo(
+                make_printable(
+                    f"interrupted: {out} holds {results.counts.total():,} of {len(named):,} "
+                    "results; the same command with --resume goes on."
+                ),
+                err=True,
+            )
+            raise typer.Exit(130) from None
+        results.sort(named)
+    summary.close()
+    return done
+
+
+def _predict_and_draw(
+    predictor: Predictor,
+    sources: Sequence[str | bytes],
+    heatmaps: Path | None,
+    jobs: int | None,
+) -> Generator[tuple[Finding, str], None, None]:
+    """Yield findings, each with what went wrong; its heat-map is written by then."""
+    from pneumoscope import runtime
+    from pneumoscope.errors import ImageError
+
+    def draw(pairs: Iterator[tuple[str | bytes, Finding]]) -> list[tuple[Finding, str]]:
+        answers = []
+        for source, finding in pairs:
+            problem = finding.message if finding.status is runtime.Status.ERROR else ""
+            if heatmaps is not None and finding.activation_map is not None:
+                try:
+                    runtime.save_heatmap(heatmaps, finding, source)
+                except ImageError as error:
+                    problem = str(error)
+            answers.append((finding, problem))
+        return answers
+
+    with closing(predictor.predict_many(sources, jobs=jobs)) as findings:
+        pairs = zip(sources, findings, strict=True)
+        if heatmaps is None:
+            for pair in pairs:
+                yield from draw(iter([pair]))
+        else:
+            threads = jobs or runtime.count_cores()
+            with closing(runtime.map_in_order(draw, pairs, jobs=threads, chunk=1)) as answers:
+                yield from answers
 
 
 def _find_images(paths: list[str]) -> Iterator[str | bytes]:
@@ -119,76 +251,18 @@ def _find_images(paths: list[str]) -> Iterator[str | bytes]:
             yield path
 
 
-def _summarise(done: int, failed: list[str], heatmaps: Path | None) -> None:
-    note = f"{done - len(failed)} of {done} images answered"
-    if failed:
-        note += f", {len(failed)} left out: {failed[0]}" + (" …" if len(failed) > 1 else "")
+def _summarise(done: _Done, heatmaps: Path | None) -> None:
+    note = f"{done.images - done.failed} of {done.images} images answered"
+    if done.failed:
+        more = " …" if done.failed > 1 else ""
+        note += f", {done.failed} left out: {done.first_failure}{more}"
     typer.echo(make_printable(note), err=True)
-    if heatmaps is not None and done > len(failed):
+    if heatmaps is not None and done.images > done.failed:
         typer.echo(f"Heat-maps (influence, not the location of pneumonia): {heatmaps}", err=True)
 
 
-class _Printer(Protocol):
-    def print(self, finding: Finding) -> None:
-        """Print one finding."""
-
-    def close(self) -> None:
-        """Print what comes last."""
-
-
-class _JsonLines:
-    def print(self, finding: Finding) -> None:
-        # Escapes are JSON whatever the encoding of the output, and whatever bytes name a file.
-        print(json.dumps(finding.to_record()), flush=True)  # noqa: T201
-
-    def close(self) -> None:
-        pass
-
-
-class _Csv:
-    def __init__(self) -> None:
-        from pneumoscope.runtime import RECORD_FIELDS
-
-        self._writer: Any = csv.DictWriter(sys.stdout, RECORD_FIELDS, lineterminator="\n")
-        self._writer.writeheader()
-
-    def print(self, finding: Finding) -> None:
-        record = finding.to_record()
-        self._writer.writerow(record | {"warnings": ";".join(record["warnings"])})
-        sys.stdout.flush()
-
-    def close(self) -> None:
-        pass
-
-
-class _Table:
-    """Rows as they are made, so that a long list can be watched."""
-
-    def __init__(self) -> None:
-        self._warnings: set[str] = set()
-
-    def print(self, finding: Finding) -> None:
-        decision = finding.decision.value if finding.decision else finding.status.value.upper()
-        rest = finding.message
-        if finding.probability is not None:
-            rest = f"{format_probability(finding.probability)}  {finding.path}"
-        said = typer.style(f"{decision:<9}", fg=_COLOURS.get(decision, "green"), bold=True)
-        typer.echo(f"{said}  {make_printable(rest)}")
-        self._warnings |= {str(code) for code in finding.warnings}
-
-    def close(self) -> None:
-        for code in sorted(self._warnings):
-            typer.echo(f"{typer.style('warning', fg='yellow')}    {_WARNINGS.get(code, code)}")
-        typer.echo("Research use, not a diagnosis.")
-
-
-_COLOURS = {"PNEUMONIA": "red", "REFER": "yellow", "ERROR": "magenta"}
-_WARNINGS = {
-    "phantom_model": "the model was trained on synthetic phantoms: for demonstrations only",
-    "contaminated_model": "the model started from weights that have seen its test images",
-}
-_PRINTERS: dict[OutputFormat, type[_JsonLines] | type[_Csv] | type[_Table]] = {
-    OutputFormat.JSONL: _JsonLines,
-    OutputFormat.CSV: _Csv,
-    OutputFormat.TABLE: _Table,
+_PRINTERS: dict[OutputFormat, Callable[[Predictor], Printer]] = {
+    OutputFormat.JSONL: JsonLines,
+    OutputFormat.CSV: Csv,
+    OutputFormat.TABLE: Table,
 }

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from pneumoscope._files import write_atomically
+from pneumoscope._files import take_lock, write_atomically
 from pneumoscope.errors import RunError
 from pneumoscope.training.loop import EpochRow
 
@@ -71,7 +71,11 @@ class RunFolder:
         is_new = not self.path.exists()
         self.state.mkdir(parents=True, exist_ok=True)
         with (self.state / "lock").open("w") as lock:
-            _lock(lock.fileno(), self.path)
+            if not take_lock(lock.fileno()):
+                raise RunError(
+                    f"{self.path} is in use by another training run: wait for it, or choose "
+                    "another --out."
+                )
             try:
                 yield
             finally:
@@ -140,17 +144,3 @@ class RunFolder:
         gone = self.path / f".state-{os.getpid()}"
         self.state.rename(gone)  # at once, so that a kill leaves no half-cleared state
         shutil.rmtree(gone, ignore_errors=True)
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    """Take an advisory lock that dies with this process."""
-    if os.name != "posix":
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise RunError(
-            f"{path} is in use by another training run: wait for it, or choose another --out."
-        ) from error
