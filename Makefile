@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 KERAS_VENV ?= .venv-keras
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check lint types docs smoke bench-training bench-phantom bench-localisation bench-duplicates clean help
+.PHONY: demo test check lint types docs smoke bench-training bench-phantom bench-localisation bench-duplicates bench-memory clean help
 
 help:  ## Show what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -58,6 +58,9 @@ bench-localisation: $(STAMP)  ## How often the heat-map of the demo's model peak
 
 bench-duplicates: $(STAMP)  ## Recall and false matches of near-duplicates (PNEUMOSCOPE_DATA)
 	$(PY) benchmarks/near_duplicates.py
+
+bench-memory: $(STAMP)  ## Memory over 50,000 images: it must not grow
+	$(PY) benchmarks/memory.py
 
 clean:  ## Remove what was built; virtual environments and runs stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis htmlcov .coverage .coverage.*

@@ -67,16 +67,19 @@ def predict(
 ) -> None:
     """Say of each image whether it looks like pneumonia. Research use, not a diagnosis.
 
-    JPEG, PNG, TIFF and DICOM are read. A file that cannot be read is reported and the rest goes
-    on; the exit code is then 1.
+    NORMAL and PNEUMONIA are answers; REFER is too close to call, a person must look; REJECTED is
+    no image that the model may answer. JPEG, PNG, TIFF and DICOM are read. A file that cannot be
+    read is an ERROR, and the rest goes on; the exit code is then 1.
 
-    One image, with a picture of what the answer rests on:
-    `pneumoscope predict chest.jpg --heatmaps out/`
+    Examples: an image, with a picture of what the answer rests on; a folder, for a program; a
+    large folder, into a file; the same again after a break.
 
-    A folder, for a program: `pneumoscope predict folder/ --format jsonl`
-
-    A large folder, into a file: `pneumoscope predict folder/ --out results.csv`; after a break,
-    the same with `--resume` goes on where it stopped.
+    ```console
+    $ pneumoscope predict chest.jpg --heatmaps out/
+    $ pneumoscope predict folder/ --format jsonl
+    $ pneumoscope predict folder/ --out results.csv
+    $ pneumoscope predict folder/ --out results.csv --resume
+    ```
     """
     from pneumoscope import runtime
 
