@@ -83,3 +83,15 @@ def test_resume_without_data_takes_no_other_settings(broken):
     )
     assert result.exit_code == 2
     assert "give the whole command again" in " ".join(result.output.replace("│", " ").split())
+
+
+def test_a_folder_serves_one_run_at_a_time(tmp_path):
+    path = tmp_path / "run"
+    with (
+        RunFolder(path).hold(resume=False),
+        pytest.raises(RunError, match="in use by another training run"),
+        RunFolder(path).hold(resume=False),
+    ):
+        pass
+    with RunFolder(path).hold(resume=False):
+        pass

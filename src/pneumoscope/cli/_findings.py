@@ -119,7 +119,7 @@ class FileSummary:
             if counts[decision]:
                 typer.echo(f"{_colour(decision)}  {counts[decision]:>9,}")
         seconds = time.monotonic() - self._started
-        rate = self._made / seconds
+        rate = self._made / max(seconds, 1e-9)
         typer.echo(
             f"{'in all':<9}  {counts.total():>9,}  "
             + make_printable(f"in {self._results.path}; ")
