@@ -35,6 +35,10 @@ class BundleError(PneumoscopeError):
     """A bundle is damaged, foreign, or newer than this version understands."""
 
 
+class HubError(PneumoscopeError):
+    """A model hub cannot be reached, or does not let a bundle in."""
+
+
 class WeightsError(PneumoscopeError):
     """Initial weights are missing, do not fit, or have seen a test image."""
 

@@ -9,7 +9,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pneumoscope.bundle import Bundle, BundleInfo, DataInfo
+from pneumoscope.bundle import (
+    Bundle,
+    BundleInfo,
+    DataInfo,
+    FoldInfo,
+    LicenceInfo,
+    summarise_folds,
+)
 from pneumoscope.cli import bundles, main
 from pneumoscope.errors import BundleError
 
@@ -59,6 +66,20 @@ def test_show_says_that_a_bundle_comes_from_phantoms(
     text = run("show", make_bundle(info=info).path)
     assert "warning: Made of phantoms." in text
     assert "synthetic phantoms: for demonstrations and tests only" in text
+
+
+def test_show_lists_folds_and_licence(
+    run: Callable[..., str], make_bundle: MakeBundle, make_info: MakeInfo
+) -> None:
+    folds = summarise_folds([FoldInfo(name="fold0", n=1900, auc=0.961, referred=0.07)])
+    info = make_info(
+        metrics={"block_folds": folds.model_dump(mode="json")},
+        licence=LicenceInfo(name="CC-BY-4.0", attribution="Us."),
+    )
+    text = run("show", make_bundle(info=info).path)
+    for expected in ("CC-BY-4.0", "fold0", "1,900", "0.961", "referred", "0.070", "mean"):
+        assert expected in text
+    assert "stage" not in text
 
 
 def test_the_words_of_a_bundle_give_no_orders(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ TRAINING_IMAGES = "training_images.npz"
 CARD = "README.md"
 GOLDEN = "golden.npz"
 
+#: Where numbers by fold of blocks lie in the metrics.
+BLOCK_FOLDS = "block_folds"
+
 #: The files that every bundle has beside `bundle.json`.
 REQUIRED_FILES = (WEIGHTS, GRAPH, REFERENCE, TRAINING_IMAGES, CARD)
 
@@ -31,6 +34,13 @@ MAX_INFO_BYTES = 64 * 1024
 # A bundle is flat: no separators, no dot at the start or at the end, nothing of other file systems.
 _FILE_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+Text = Annotated[str, Field(min_length=1, max_length=4000)]
+Share = Annotated[float, Field(ge=0, le=1)]
+FoldNumber = Literal["auc", "sensitivity", "specificity", "accuracy", "referred"]
+
+#: The numbers of a fold, in the order of the card.
+FOLD_NUMBERS: tuple[FoldNumber, ...] = get_args(FoldNumber)
 
 
 class _Part(BaseModel):
@@ -84,6 +94,69 @@ class LicenceInfo(_Part):
     attribution: str = Field(min_length=1, max_length=2000)
 
 
+class DatasetFacts(_Part):
+    """The collection that a model was trained on, as others find it."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,95}$")
+    """A short name, for lists of results."""
+    name: Text
+    doi: str | None = Field(default=None, pattern=r"^10\.\d{4,9}/\S+$")
+    licence: Text | None = None
+
+
+class CostFacts(_Part):
+    """What the training took; nothing here is ever estimated."""
+
+    machine: Text
+    cores: int = Field(ge=1)
+    hours: float = Field(gt=0, description="wall time of everything, trials left out")
+    energy_kwh: float | None = Field(default=None, gt=0, description="where it was measured")
+
+
+class CardFacts(_Part):
+    """What only people can say about a model. Its card says of the rest that nobody has."""
+
+    intended_use: Text | None = None
+    users: Text | None = None
+    population: Text | None = None
+    out_of_scope: list[Text] = []
+    dataset: DatasetFacts | None = None
+    data: Text | None = None
+    """Where the images come from, who was eligible, and who labelled them."""
+    safeguards: Text | None = None
+    """What is checked before an image gets an answer."""
+    failure_modes: list[Text] = []
+    cost: CostFacts | None = None
+    citations: list[Text] = []
+    """BibTeX."""
+
+
+class FoldInfo(_Part):
+    """What a model that never saw these blocks decided about them.
+
+    As in a report's `as_decided`: REFER counts as flagged, and as wrong for the accuracy.
+    """
+
+    name: str = Field(min_length=1, max_length=100)
+    n: int = Field(ge=1, description="images")
+    auc: Share | None = None
+    sensitivity: Share | None = None
+    specificity: Share | None = None
+    accuracy: Share | None = None
+    referred: Share | None = None
+    intervals: dict[FoldNumber, tuple[Share, Share] | None] = {}
+    """95 %, by the number's name."""
+
+
+class BlockFolds(_Part):
+    """The same training, judged on whole acquisition blocks in turn."""
+
+    folds: list[FoldInfo] = Field(min_length=1)
+    mean: dict[FoldNumber, Share]
+    spread: dict[FoldNumber, float]
+    """The standard deviation between folds; empty where there is one fold."""
+
+
 class FileInfo(_Part):
     """The fingerprint of one file of the bundle."""
 
@@ -134,7 +207,8 @@ class BundleInfo(_Part):
     precisions: dict[str, PrecisionInfo] = {}
     """What runs beside fp32, by name: bf16, int8."""
     metrics: dict[str, Any] = {}
-    """Numbers by stage and split, as `metrics.json` of the run has them."""
+    """Numbers by stage and split, as `metrics.json` of the run has them; beside the stages,
+    `block_folds` where the training was judged on whole blocks in turn."""
     training: dict[str, Any] = {}
     """The resolved configuration of the run."""
     data: DataInfo
@@ -142,6 +216,8 @@ class BundleInfo(_Part):
     versions: dict[str, str] = {}
     licence: LicenceInfo | None = None
     """What the weights may be used for; None where nobody has said."""
+    card: CardFacts | None = None
+    """What people state about the model, for its card; None where nobody has."""
     files: dict[str, FileInfo] = {}
     """Every file of the bundle but `bundle.json`; filled in when it is written."""
 
@@ -155,7 +231,13 @@ class BundleInfo(_Part):
         for name in (*self.files, *(p.graph for p in self.precisions.values())):
             if not _FILE_NAME.fullmatch(name) or name == INFO:
                 raise ValueError(f"{name!r} is no name for a file inside a bundle")
+        self.read_block_folds()
         return self
+
+    def read_block_folds(self) -> BlockFolds | None:
+        """Return the numbers by fold of blocks, where the training was judged so."""
+        found = self.metrics.get(BLOCK_FOLDS)
+        return None if found is None else BlockFolds.model_validate(found)
 
     def _check_points(self, points: dict[str, OperatingPointInfo]) -> None:
         if self.decides not in points:

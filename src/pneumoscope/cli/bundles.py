@@ -1,24 +1,20 @@
-"""`pneumoscope bundle`: look into a saved model, and check that it is whole."""
+"""`pneumoscope bundle`: look into a saved model, check that it is whole, and share it."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pneumoscope._probability import format_probability
 from pneumoscope.cli.equipment import equip
+from pneumoscope.cli.sharing import BundleArgument, annotate, push
 
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
     from pneumoscope.bundle import Bundle
-
-BundleArgument = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle, such as runs/NAME/bundle.")
-]
 
 #: Numbers shown of each stage and part, with the words for them.
 _METRICS = {
@@ -30,13 +26,19 @@ _METRICS = {
     "f1": "F1",
 }
 
+_FOLD_NUMBERS = ("auc", "sensitivity", "specificity", "accuracy", "referred")
+
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands to the root command."""
-    group = typer.Typer(no_args_is_help=True, help="Look into a saved model, or check it.")
+    group = typer.Typer(
+        no_args_is_help=True, help="Look into a saved model, check, equip or share it."
+    )
     group.command("show")(show)
     group.command("verify")(verify)
     group.command("equip")(equip)
+    group.command("annotate")(annotate)
+    group.command("push")(push)
     app.add_typer(group, name="bundle")
 
 
@@ -60,9 +62,9 @@ def show(
         console.print("[bold yellow]warning:[/]", _make_cell(warning))
     console.print(_describe(opened))
     console.print(_list_points(opened))
-    metrics = _list_metrics(opened.info.metrics)
-    if metrics.row_count:
-        console.print(metrics)
+    for table in (_list_folds(opened), _list_metrics(opened.info.metrics)):
+        if table.row_count:
+            console.print(table)
     console.print(_list_files(opened))
 
 
@@ -104,6 +106,7 @@ def _describe(bundle: Bundle) -> Table:
     _add_row(
         table, "probability", f"sigmoid(logit / {calibration.temperature:g} + {calibration.bias:g})"
     )
+    _add_row(table, "licence", info.licence.name if info.licence else "not stated")
     _add_row(table, "with", ", ".join(f"{k} {v}" for k, v in info.versions.items()))
     _add_row(table, "sha256", bundle.sha256)
     return table
@@ -130,10 +133,22 @@ def _list_points(bundle: Bundle) -> Table:
     return table
 
 
+def _list_folds(bundle: Bundle) -> Table:
+    table = _make_table("blocks", "images", "AUC", *_FOLD_NUMBERS[1:])
+    found = bundle.info.read_block_folds()
+    if found:
+        for fold in found.folds:
+            numbers = (_format_number(getattr(fold, name)) for name in _FOLD_NUMBERS)
+            _add_row(table, fold.name, _format_number(fold.n), *numbers)
+        mean: dict[str, float] = dict(found.mean)
+        _add_row(table, "mean", "", *(_format_number(mean.get(name)) for name in _FOLD_NUMBERS))
+    return table
+
+
 def _list_metrics(metrics: dict[str, Any]) -> Table:
     table = _make_table("stage", "part", *_METRICS.values())
     for stage, parts in metrics.items():
-        if not isinstance(parts, dict):  # "final" names a stage
+        if stage == "block_folds" or not isinstance(parts, dict):  # "final" names a stage
             continue
         for part, numbers in parts.items():
             if isinstance(numbers, dict):

@@ -38,6 +38,10 @@ def equip(
     attribution: Annotated[
         str | None, typer.Option(help="Whom to name when the weights are used.")
     ] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(help="Facts for the model card, as `pneumoscope bundle annotate` takes them."),
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
     """Fit what a bundle needs for use; the weights stay as they are.
@@ -50,7 +54,7 @@ def equip(
 
     Example: `pneumoscope bundle equip runs/first/bundle runs/first/manifest.parquet --out ready`
     """
-    from pneumoscope.bundle import LicenceInfo
+    from pneumoscope.bundle import LicenceInfo, annotate_bundle, read_facts
     from pneumoscope.cli._progress import show_stages
     from pneumoscope.errors import PneumoscopeError
     from pneumoscope.evidence import Equipment, equip_bundle
@@ -58,6 +62,7 @@ def equip(
     if (licence is None) != (attribution is None):
         raise PneumoscopeError("--licence and --attribution go together: give both, or neither.")
     terms = LicenceInfo(name=licence, attribution=attribution) if licence and attribution else None
+    facts, stated = read_facts(card) if card else (None, None)
     quantiser = None
     if int8:
         from pneumoscope.network import quantise_graph
@@ -69,10 +74,12 @@ def equip(
         quantiser=quantiser,
         rule_out_sensitivity=sensitivity,
         rule_in_specificity=specificity,
-        licence=terms,
+        licence=terms or stated,
     )
     with show_stages(quiet=quiet) as progress:
         made = equip_bundle(bundle, out, plan, progress)
+    if facts:
+        made = annotate_bundle(out, facts=facts)
     if quiet:
         return
     points = made.info.operating_points
