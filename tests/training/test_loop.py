@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from pneumoscope.errors import RunError
 from pneumoscope.images import PreprocessingSpec
 from pneumoscope.network import PneumoniaResNet50
 from pneumoscope.training import loop
-from pneumoscope.training.augmentation import augment_batch, resize_batch
+from pneumoscope.training.augmentation import augment_batch, blur_batch, resize_batch
 from pneumoscope.training.averaging import AveragedWeights
 from pneumoscope.training.checkpoint import StageState
 from pneumoscope.training.inputs import PixelInputs
@@ -22,6 +23,17 @@ from pneumoscope.training.recorders import Silent
 def test_no_augmentation_changes_nothing(rng):
     grey = torch.from_numpy(rng.integers(0, 256, (3, 1, 32, 32), dtype=np.uint8))
     assert torch.equal(augment_batch(grey, Augmentation()), grey)
+
+
+def test_blur_is_that_of_scipy(rng):
+    image = torch.from_numpy(rng.random((3, 1, 20, 31), np.float32))
+    widths = torch.tensor([0.0, 0.7, 2.0])
+    blurred = blur_batch(image, widths)
+    assert torch.equal(blurred[0], image[0])
+    for ours, plain, width in zip(blurred[1:], image[1:], widths[1:], strict=True):
+        reach = 6 / float(width)  # as far as the widest of the batch
+        oracle = gaussian_filter(plain[0].numpy(), float(width), mode="nearest", truncate=reach)
+        assert ours[0].numpy() == pytest.approx(oracle, abs=1e-5)
 
 
 def test_augmentation_follows_the_random_state(rng):

@@ -72,6 +72,7 @@ class Augmentation(_Model):
     gamma: float = Field(0.0, ge=0, lt=2, description="log of the exponent")
     contrast: float = Field(0.0, ge=0, lt=1, description="share, about the image's mean")
     brightness: float = Field(0.0, ge=0, lt=1, description="share of the full range")
+    blur: float = Field(0.0, ge=0, le=5, description="standard deviation, pixels")
     noise: float = Field(0.0, ge=0, lt=0.5, description="standard deviation, share of the range")
 
 
