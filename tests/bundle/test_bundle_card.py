@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from huggingface_hub import ModelCard
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pneumoscope.bundle import (
+    Bundle,
     BundleInfo,
     Calibration,
     CardFacts,
@@ -112,7 +114,6 @@ FACTS = CardFacts(
     out_of_scope=["on adults", "to diagnose"],
     dataset=DatasetFacts(id="tiny-set", name="The tiny set", doi="10.1234/x", licence="CC BY 4.0"),
     data="Two physicians graded each image.",
-    safeguards="A gate turns photographs away.",
     failure_modes=["Sure and wrong on adults."],
     cost=CostFacts(machine="an old desk", cores=2, hours=10.5),
     citations=["@misc{x,\n  title = {```x}\n}"],
@@ -203,7 +204,6 @@ def test_contaminated_results_are_not_listed(make_info: MakeInfo) -> None:
         "The tiny set, doi:10.1234/x; CC BY 4.0.",
         "Two physicians graded each image.",
         "Cost: 10.5 hours on 2 cores (an old desk), 21 core hours; energy not measured.",
-        "A gate turns photographs away.",
         "- Sure and wrong on adults.\n",
         "The weights: CC-BY-4.0. Weights by A; data by B.",
         "```bibtex\n@misc{x,\n  title = {'''x}\n}\n\n@inproceedings{he2016deep,",
@@ -278,3 +278,25 @@ def test_precisions_are_offered_or_refused_with_their_difference(make_info: Make
     )
     card = write_card(make_info(precisions={"int8": found}))
     assert "| int8 | refused | -0.0004 | 1.20% | 0.1100 | 500 |" in card
+
+
+@pytest.mark.parametrize(
+    ("statistics", "said"),
+    [
+        ((), "by plain facts of it. Nothing checks whether"),
+        (("gate_threshold",), "its looks and the network's features. Nothing checks"),
+        (("gate_threshold", "population_limit"), "features. A population check answers REFER"),
+    ],
+)
+def test_the_checks_before_an_answer_are_told(
+    make_info: MakeInfo, statistics: tuple[str, ...], said: str
+) -> None:
+    assert said in write_card(make_info(), statistics)
+
+
+def test_a_bundle_tells_the_checks_that_its_own_statistics_allow(
+    make_bundle: Callable[..., Bundle],
+) -> None:
+    reference = {"logits": np.zeros(2), "population_weight": np.zeros(3)}
+    card = make_bundle(reference=reference).file("README.md").read_text()
+    assert "A population check answers REFER" in card

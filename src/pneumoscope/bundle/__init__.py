@@ -12,6 +12,7 @@ from pneumoscope.bundle.reading import (
     verify_bundle,
 )
 from pneumoscope.bundle.schema import (
+    FOLD_NUMBERS,
     GOLDEN,
     GRAPH,
     REFERENCE,
@@ -33,6 +34,7 @@ from pneumoscope.bundle.tensors import TensorPlace, narrow, pack_tensors
 from pneumoscope.bundle.writing import write_bundle, write_files
 
 __all__ = [
+    "FOLD_NUMBERS",
     "GOLDEN",
     "GRAPH",
     "REFERENCE",

@@ -6,7 +6,7 @@ can say (users, population, failure modes) is in the bundle as `card`; without i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from pneumoscope._probability import format_probability
@@ -52,8 +52,11 @@ _RESNET = """\
 }"""
 
 
-def write_card(info: BundleInfo) -> str:
-    """Return the text of `README.md` with Hugging Face front matter."""
+def write_card(info: BundleInfo, statistics: Collection[str] = ()) -> str:
+    """Return the text of `README.md` with Hugging Face front matter.
+
+    `statistics` names the arrays of `reference.npz`, which tell what a bundle can check.
+    """
     facts = info.card or CardFacts()
     sections = [
         write_front_matter(info),
@@ -72,7 +75,8 @@ def write_card(info: BundleInfo) -> str:
         "## Operating points",
         *_write_points(info),
         "## Input and output",
-        *_write_interface(info, facts),
+        *_write_interface(info),
+        _write_checks(statistics),
         "## Precisions",
         _write_precisions(info),
         "## Limits",
@@ -248,9 +252,9 @@ def _write_points(info: BundleInfo) -> list[str]:
     return parts
 
 
-def _write_interface(info: BundleInfo, facts: CardFacts) -> list[str]:
+def _write_interface(info: BundleInfo) -> list[str]:
     spec, calibration = info.preprocessing, info.calibration
-    parts = [
+    return [
         f"Input `image`: float32 [N, 3, {spec.size}, {spec.size}], grey replicated, "
         f"{spec.geometry.value} to a square, {spec.resampler.value} resampling, "
         f"{spec.normalisation.value} normalisation. Outputs: `logit` [N], `activation_map` "
@@ -261,7 +265,21 @@ def _write_interface(info: BundleInfo, facts: CardFacts) -> list[str]:
         'finding = pneumoscope.load("this/folder").predict("radiograph.jpeg")\n'
         "```",
     ]
-    return [*parts, flatten(facts.safeguards)] if facts.safeguards else parts
+
+
+def _write_checks(statistics: Collection[str]) -> str:
+    gate = any(name.startswith("gate_") for name in statistics)
+    population = any(name.startswith("population_") for name in statistics)
+    return (
+        "Before an answer, an input gate rejects what is no usable frontal chest radiograph, by "
+        + ("its file, its looks and the network's features. " if gate else "plain facts of it. ")
+        + (
+            "A population check answers REFER where an image looks like one of another population "
+            "that it was shown. Both miss some and stop some wrongly."
+            if population
+            else "Nothing checks whether an image is of the population that it was trained on."
+        )
+    )
 
 
 def _write_precisions(info: BundleInfo) -> str:

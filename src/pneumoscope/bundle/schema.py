@@ -123,8 +123,6 @@ class CardFacts(_Part):
     dataset: DatasetFacts | None = None
     data: Text | None = None
     """Where the images come from, who was eligible, and who labelled them."""
-    safeguards: Text | None = None
-    """What is checked before an image gets an answer."""
     failure_modes: list[Text] = []
     cost: CostFacts | None = None
     citations: list[Text] = []

@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,8 @@ def write_files(
         raise BundleError(
             f"{target} exists and is no bundle, or holds other things too; choose another folder."
         )
-    files = {CARD: write_card(info).encode(), **files}
+    if CARD not in files:
+        files = {**files, CARD: write_card(info, _list_arrays(files.get(REFERENCE))).encode()}
     missing = [name for name in REQUIRED_FILES if name not in files]
     if missing:
         raise BundleError(f"A bundle needs {missing[0]}; it was not given.")
@@ -170,6 +172,16 @@ def _pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     stream = io.BytesIO()
     np.savez_compressed(stream, allow_pickle=False, **dict(arrays))
     return stream.getvalue()
+
+
+def _list_arrays(archive: bytes | Path | None) -> list[str]:
+    """Return the names of the arrays in an `.npz` file, none where it is no such file."""
+    source = io.BytesIO(archive) if isinstance(archive, bytes) else archive
+    try:
+        with zipfile.ZipFile(source or io.BytesIO()) as opened:
+            return [name.removesuffix(".npy") for name in opened.namelist()]
+    except zipfile.BadZipFile:
+        return []
 
 
 def _pack_digests(hashes: Iterable[str]) -> NDArray[np.uint8]:

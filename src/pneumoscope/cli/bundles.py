@@ -26,8 +26,6 @@ _METRICS = {
     "f1": "F1",
 }
 
-_FOLD_NUMBERS = ("auc", "sensitivity", "specificity", "accuracy", "referred")
-
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands to the root command."""
@@ -134,14 +132,17 @@ def _list_points(bundle: Bundle) -> Table:
 
 
 def _list_folds(bundle: Bundle) -> Table:
-    table = _make_table("blocks", "images", "AUC", *_FOLD_NUMBERS[1:])
+    from pneumoscope.bundle import FOLD_NUMBERS
+
+    table = _make_table("blocks", "images", "AUC", *FOLD_NUMBERS[1:])
     found = bundle.info.read_block_folds()
     if found:
         for fold in found.folds:
-            numbers = (_format_number(getattr(fold, name)) for name in _FOLD_NUMBERS)
+            numbers = (_format_number(getattr(fold, name)) for name in FOLD_NUMBERS)
             _add_row(table, fold.name, _format_number(fold.n), *numbers)
-        mean: dict[str, float] = dict(found.mean)
-        _add_row(table, "mean", "", *(_format_number(mean.get(name)) for name in _FOLD_NUMBERS))
+        _add_row(
+            table, "mean", "", *(_format_number(found.mean.get(name)) for name in FOLD_NUMBERS)
+        )
     return table
 
 
