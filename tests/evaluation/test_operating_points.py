@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pneumoscope.evaluation import choose_operating_points, compute_metrics
+from pneumoscope.evaluation import choose_operating_points, compute_metrics, fit_calibration
 from pneumoscope.evaluation.operating_points import NAMES
 
 
@@ -103,3 +103,43 @@ def test_points_are_ordered_and_true_to_their_word(healthy, sick):
         called = scores >= point.threshold
         assert called[labels == 1].mean() == point.sensitivity
         assert 1 - called[labels == 0].mean() == pytest.approx(point.specificity)
+
+
+# -- labels that are not to be trusted ------------------------------------------------------------
+
+
+def draw_calibrated(seed, n=4000, noise=0.0):
+    """Return labels, some of them wrong, and probabilities that were calibrated on them."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 2, n)
+    logits = rng.normal((truth * 2 - 1) * 3.0, 2.0)
+    labels = np.where(rng.random(n) < noise, 1 - truth, truth)
+    fitted = fit_calibration(labels, logits)
+    return labels, logits, 1 / (1 + np.exp(-(logits / fitted.temperature + fitted.bias)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_calibrated_probabilities_reach_what_is_expected_of_them(seed):
+    labels, _, probabilities = draw_calibrated(seed)
+    points = choose_operating_points(
+        labels, probabilities, sensitivity=0.98, specificity=0.97, trust_labels=False
+    )
+    assert points["rule_out"].sensitivity == pytest.approx(0.98, abs=0.006)
+    assert points["rule_in"].specificity == pytest.approx(0.97, abs=0.006)
+    assert points["rule_out"].target == "expected sensitivity of at least 98%"
+
+
+def test_an_expected_threshold_hangs_less_on_the_images_that_were_drawn():
+    """Forty samples of 400 with wrong labels: where does the logit of rule_out lie in each?"""
+
+    def spread(trust):
+        cuts = []
+        for seed in range(40):
+            labels, logits, probabilities = draw_calibrated(seed, n=400, noise=0.01)
+            points = choose_operating_points(
+                labels, probabilities, sensitivity=0.98, trust_labels=trust
+            )
+            cuts.append(logits[probabilities >= points["rule_out"].threshold].min())
+        return np.std(cuts)
+
+    assert spread(trust=False) < 0.7 * spread(trust=True)

@@ -26,11 +26,11 @@ def equip(
     ] = None,
     int8: Annotated[bool, typer.Option("--int8/--no-int8", help="Try int8 too.")] = True,
     sensitivity: Annotated[
-        float, typer.Option(min=0.5, max=0.999, help="What rule_out is to reach.")
-    ] = 0.99,
+        float, typer.Option(min=0.5, max=0.999, help="What rule_out is expected to reach.")
+    ] = 0.98,
     specificity: Annotated[
-        float, typer.Option(min=0.5, max=0.999, help="What rule_in is to reach.")
-    ] = 0.95,
+        float, typer.Option(min=0.5, max=0.999, help="What rule_in is expected to reach.")
+    ] = 0.98,
     licence: Annotated[
         str | None,
         typer.Option(help="SPDX identifier of the weights' licence, with --attribution."),

@@ -61,8 +61,8 @@ class Equipment:
     """Radiographs of another population, for the population check; none without."""
     quantiser: Quantiser | None = None
     """Makes the int8 graph; without one int8 is not tried."""
-    rule_out_sensitivity: float = 0.99
-    rule_in_specificity: float = 0.95
+    rule_out_sensitivity: float = 0.98
+    rule_in_specificity: float = 0.98
     licence: LicenceInfo | None = None
 
 
@@ -195,6 +195,7 @@ def _fit_points(
         calibration.apply(logits),
         sensitivity=equipment.rule_out_sensitivity,
         specificity=equipment.rule_in_specificity,
+        trust_labels=False,
     )
     return calibration, {
         name: OperatingPointInfo(
