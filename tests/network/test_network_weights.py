@@ -25,7 +25,14 @@ from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 from torch import Tensor
 
-from pneumoscope.bundle import Bundle, BundleInfo, DataInfo, OperatingPointInfo
+from pneumoscope.bundle import (
+    Bundle,
+    BundleInfo,
+    DataInfo,
+    LicenceInfo,
+    OperatingPointInfo,
+    annotate_bundle,
+)
 from pneumoscope.errors import BundleError, DownloadError, WeightsError
 from pneumoscope.images import Normalisation, PreprocessingSpec
 from pneumoscope.network import (
@@ -37,6 +44,7 @@ from pneumoscope.network import (
     fetch_weights,
     find_weights,
     load_initial_weights,
+    load_network,
     save_bundle,
 )
 from pneumoscope.network.states import read_state
@@ -99,6 +107,12 @@ def source(official: Path, server: _Server) -> WeightsSource:
 def _fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PNEUMOSCOPE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+
+@pytest.fixture(autouse=True)
+def _empty_box(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this version brings, a test says itself what is in the box."""
+    monkeypatch.setattr("pneumoscope.network.weights.find_shipped_bundle", lambda: None)
 
 
 @pytest.fixture
@@ -256,6 +270,44 @@ def test_auto_takes_the_bundled_weights_offline_and_says_why(
 def test_bundled_weights_that_are_not_in_the_box_are_a_sentence(fresh: PneumoniaResNet50) -> None:
     with pytest.raises(WeightsError, match="brings no weights of its own; use --weights imagenet"):
         choose_weights(fresh, "bundled")
+
+
+@pytest.mark.parametrize("request_", ["auto", "bundled"])
+def test_bundled_weights_are_found_in_the_box(
+    fresh: PneumoniaResNet50,
+    bundle: Bundle,
+    monkeypatch: pytest.MonkeyPatch,
+    request_: str,
+) -> None:
+    monkeypatch.setattr("pneumoscope.network.weights.find_shipped_bundle", lambda: bundle.path)
+    origin = choose_weights(fresh, request_, imagenet=NOWHERE, test_hashes=["aa" * 32])
+    assert origin.name == "bundled"
+    assert origin.note.startswith("Starting from the weights that come with Pneumoscope.")
+    assert origin.normalisation is Normalisation.IMAGENET
+    assert torch.equal(fresh.state_dict()["fc.weight"], load_network(bundle).fc.weight)
+    with pytest.raises(WeightsError, match="weights bundled have seen 1 of 1 test images"):
+        choose_weights(fresh, "bundled", test_hashes=[SEEN])
+
+
+def test_auto_prefers_imagenet_to_the_box(
+    fresh: PneumoniaResNet50, bundle: Bundle, source: WeightsSource
+) -> None:
+    assert choose_weights(fresh, imagenet=source, shipped=bundle.path).name == "imagenet"
+    # Cached, it needs no server any more.
+    offline = dataclasses.replace(source, url=f"http://127.0.0.1:9/{source.file_name}")
+    assert choose_weights(fresh, imagenet=offline, shipped=bundle.path).name == "imagenet"
+
+
+def test_the_licence_of_a_start_is_named(
+    tmp_path: Path, fresh: PneumoniaResNet50, bundle: Bundle
+) -> None:
+    terms = LicenceInfo(name="CC-BY-4.0", attribution="Weights by A.")
+    made = annotate_bundle(bundle.path, tmp_path / "b", licence=terms)
+    for origin in (
+        choose_weights(fresh, "bundled", shipped=made.path),
+        choose_weights(fresh, str(made.path)),
+    ):
+        assert origin.note.endswith("They are under CC-BY-4.0: Weights by A.")
 
 
 def test_random_weights_depend_on_the_seed_alone(fresh: PneumoniaResNet50) -> None:

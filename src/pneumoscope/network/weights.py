@@ -207,9 +207,11 @@ def _load_shipped(network: PneumoniaResNet50, shipped: Path | None) -> WeightsOr
             "This installation brings no weights of its own; use --weights imagenet, --weights "
             "PATH, or --weights none --recipe robust."
         )
-    origin = _load_bundle(network, read_bundle(shipped))
+    bundle = read_bundle(shipped)
     return dataclasses.replace(
-        origin, name="bundled", note="Starting from the weights that come with Pneumoscope."
+        _load_bundle(network, bundle),
+        name="bundled",
+        note="Starting from the weights that come with Pneumoscope." + _name_terms(bundle),
     )
 
 
@@ -241,13 +243,20 @@ def _load_bundle(network: PneumoniaResNet50, bundle: Bundle) -> WeightsOrigin:
     return WeightsOrigin(
         name=f"bundle:{info.name}",
         note=f"Starting from the bundle {info.name}"
-        + (", which was trained on synthetic phantoms." if info.data.phantom else "."),
+        + (", which was trained on synthetic phantoms." if info.data.phantom else ".")
+        + _name_terms(bundle),
         sha256=info.files["model.safetensors"].sha256,
         normalisation=info.preprocessing.normalisation,
         training_hashes=bundle.training_hashes(),
         phantom=info.data.phantom,
         keeps_head=True,
     )
+
+
+def _name_terms(bundle: Bundle) -> str:
+    """Return the licence of the weights: whoever goes on from them has to name it too."""
+    licence = bundle.info.licence
+    return f" They are under {licence.name}: {licence.attribution}" if licence else ""
 
 
 def _strip_advice(error: DownloadError) -> str:
