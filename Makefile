@@ -5,8 +5,11 @@ PYTHON ?= python3
 PY := $(VENV)/bin/python
 KERAS_VENV ?= .venv-keras
 STAMP := $(VENV)/.installed
+KERAS_STAMP := $(KERAS_VENV)/.installed
+# More options of a benchmark: make bench-runtime ARGS='--files 60 --rounds 1'
+ARGS ?=
 
-.PHONY: demo test check lint types docs smoke bench-training bench-phantom bench-localisation bench-duplicates bench-memory clean help
+.PHONY: demo test check lint types docs smoke bench-training bench-runtime bench-install bench-phantom bench-localisation bench-duplicates bench-memory clean help
 
 help:  ## Show what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -45,10 +48,19 @@ smoke:  ## The core alone, without extras: it must start, and name what is missi
 	build/smoke/bin/pneumoscope doctor
 	! build/smoke/bin/pneumoscope train nowhere
 
-bench-training: $(STAMP)  ## The classic recipe against the same in Keras (PNEUMOSCOPE_DATA)
+$(KERAS_STAMP): benchmarks/peers/requirements.txt
 	@test -x $(KERAS_VENV)/bin/python || $(PYTHON) -m venv $(KERAS_VENV)
 	$(KERAS_VENV)/bin/pip install --quiet -r benchmarks/peers/requirements.txt
-	$(PY) benchmarks/training.py --keras $(KERAS_VENV)/bin/python
+	@touch $(KERAS_STAMP)
+
+bench-training: $(STAMP) $(KERAS_STAMP)  ## The classic recipe against the same in Keras (PNEUMOSCOPE_DATA)
+	$(PY) benchmarks/training.py --keras $(KERAS_VENV)/bin/python $(ARGS)
+
+bench-runtime: $(STAMP) $(KERAS_STAMP)  ## Prediction against Keras and the bare network (PNEUMOSCOPE_DATA)
+	$(PY) benchmarks/runtime.py --keras $(KERAS_VENV)/bin/python $(ARGS)
+
+bench-install: $(STAMP)  ## How large an installation is that only predicts
+	$(PY) benchmarks/install_size.py $(ARGS)
 
 bench-phantom: $(STAMP)  ## How well trivial features tell phantoms apart
 	$(PY) benchmarks/phantom_shortcuts.py
