@@ -88,7 +88,9 @@ def test_a_card_without_results_says_where_they_are(make_info: MakeInfo) -> None
 
 
 def test_the_deciding_operating_point_is_marked(make_info: MakeInfo) -> None:
-    assert "| balanced (decides) | 0.400 | Youden | 0.970 | 0.900 |" in write_card(make_info())
+    assert "| balanced (decides alone) | 0.400 | Youden | 0.970 | 0.900 |" in write_card(
+        make_info()
+    )
 
 
 # -- the hub's own reading ------------------------------------------------------------------------
@@ -234,6 +236,15 @@ def test_folds_come_with_intervals_mean_and_spread(full: BundleInfo) -> None:
     )
     assert "| mean |  | 0.970 | 0.985 | – | 0.920 | 0.060 |" in card
     assert "| spread (SD) |  | 0.014 | 0.007 | – | 0.028 | 0.014 |" in card
+
+
+def test_one_fold_has_no_mean(make_info: MakeInfo) -> None:
+    one = summarise_folds(FOLDS.folds[:1])
+    info = make_info(card=FACTS, metrics={"block_folds": one.model_dump(mode="json")})
+    card = write_card(info)
+    assert "| fold0 | 900 |" in card
+    assert "| mean |" not in card
+    assert {r.dataset_split for r in ModelCard(card).data.eval_results} == {"acquisition blocks"}
 
 
 def test_folds_of_another_form_are_refused(make_info: MakeInfo) -> None:

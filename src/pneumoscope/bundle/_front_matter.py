@@ -61,7 +61,8 @@ def _list_results(info: BundleInfo) -> list[dict[str, Any]]:
     results = []
     folds = info.read_block_folds()
     if folds:
-        split = f"mean of {len(folds.folds)} folds of acquisition blocks"
+        n = len(folds.folds)
+        split = f"mean of {n} folds of acquisition blocks" if n > 1 else "acquisition blocks"
         results += _write_result(dataset, split, folds.mean)
     stage = info.metrics.get(str(info.training.get("final")))
     test = stage.get("test") if isinstance(stage, Mapping) else None

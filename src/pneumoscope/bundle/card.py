@@ -212,7 +212,8 @@ def _write_folds(folds: BlockFolds) -> str:
         rows.append(
             [fold.name, str(fold.n), *(_write_metric(numbers, name) for name in FOLD_NUMBERS)]
         )
-    for title, summary in (("mean", folds.mean), ("spread (SD)", folds.spread)):
+    summaries = [("mean", folds.mean), ("spread (SD)", folds.spread)] if len(rows) > 1 else []
+    for title, summary in summaries:
         rows.append([title, "", *(_write_metric(summary, name) for name in FOLD_NUMBERS)])
     return write_table(["blocks", "images", "AUC", *FOLD_NUMBERS[1:]], rows)
 
@@ -233,7 +234,7 @@ def _write_points(info: BundleInfo) -> list[str]:
     points = info.operating_points
     rows = [
         [
-            f"{name} (decides)" if name == info.decides else name,
+            f"{name} (decides alone)" if name == info.decides else name,
             format_probability(point.threshold),
             point.target,
             "–" if point.sensitivity is None else f"{point.sensitivity:.3f}",
@@ -247,7 +248,7 @@ def _write_points(info: BundleInfo) -> list[str]:
         low, high = (format_probability(points[name].threshold) for name in ("rule_out", "rule_in"))
         parts.append(
             f"Below {low} the answer is NORMAL, from {high} on PNEUMONIA, and between them REFER: "
-            "a person must look. One point decides alone only where that is asked for."
+            "a person must look. The point that decides alone does so only where that is asked for."
         )
     return parts
 
