@@ -12,9 +12,10 @@ from itertools import count, islice
 import pytest
 
 import pneumoscope
+from pneumoscope.bundle import read_bundle
 from pneumoscope.errors import PneumoscopeError
 from pneumoscope.runtime import Status
-from pneumoscope.runtime.engine import start_engine
+from pneumoscope.runtime.engine import OpenVinoEngine, start_engine
 from pneumoscope.runtime.stream import map_in_order
 
 
@@ -163,18 +164,15 @@ def test_eight_threads_get_the_same_answers(predictor, images):
 def test_a_model_has_answered_before_threads_use_it(bundle, monkeypatch):
     """The first use of OpenVINO by two threads at once may hang."""
     threads = []
+    run = OpenVinoEngine.run
 
-    def start(*arguments):
-        engine = start_engine(*arguments)
-        run = engine.run
-        monkeypatch.setattr(
-            engine, "run", lambda images: threads.append(threading.current_thread()) or run(images)
-        )
-        return engine
+    def watch(engine, images):
+        threads.append(threading.current_thread())
+        return run(engine, images)
 
-    monkeypatch.setattr("pneumoscope.runtime.predictor.start_engine", start)
-    pneumoscope.load(bundle)
-    assert threads[:1] == [threading.current_thread()]
+    monkeypatch.setattr(OpenVinoEngine, "run", watch)
+    start_engine("openvino", read_bundle(bundle), "fp32")
+    assert threads == [threading.current_thread()]
 
 
 @pytest.mark.parametrize("jobs", [0, -1])

@@ -26,6 +26,7 @@ ENGINES = ("openvino", "onnxruntime")
 _OUTPUTS = ("logit", "activation_map", "features")
 #: Compiled models kept; those used longest ago go first.
 _MOST_COMPILED = 12
+_WARMING_UP = threading.Lock()
 
 
 class Outputs(NamedTuple):
@@ -72,6 +73,10 @@ class OpenVinoEngine:
         except RuntimeError as error:
             raise BundleError(f"{graph} is no graph that OpenVINO reads.") from error
         self._local = threading.local()
+        size = self._model.input("image").partial_shape[-1].get_length()
+        # The bindings hang where two threads use them for the first time at once.
+        with _WARMING_UP:
+            self.run(np.zeros((1, 3, size, size), np.float32))
 
     def run(self, images: NDArray[np.float32]) -> Outputs:
         """Answer normalised images; every thread has its own request."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Generator, Iterable
 from itertools import count
 from pathlib import Path
@@ -26,7 +25,6 @@ Image = str | os.PathLike[str] | bytes | Radiograph | tuple[NDArray[np.generic],
 _BATCH = 8
 #: Images that a thread of a stream holds at once; more would not be faster.
 _CHUNK = 4
-_WARMING_UP = threading.Lock()
 
 
 def load(
@@ -90,7 +88,6 @@ class Predictor:
         self.rule_out, self.rule_in = self._judge.rule_out, self._judge.rule_in
         self.warnings = self._judge.warnings
         self._engine: Engine = start_engine(engine, bundle, self.precision)
-        self._warm_up()
         confirm_golden(bundle, self._engine, self.precision)
 
     def predict(
@@ -165,11 +162,6 @@ class Predictor:
         return self._judge.calibrate(logits)
 
     # -- inside -------------------------------------------------------------------------------
-
-    def _warm_up(self) -> None:
-        # OpenVINO's bindings hang where two threads use them for the first time at once.
-        with _WARMING_UP:
-            self.predict_pixels(np.zeros((1, self._spec.size, self._spec.size), np.uint8))
 
     def _read(self, image: Image, name: str | None = None) -> Radiograph:
         if isinstance(image, Radiograph):
