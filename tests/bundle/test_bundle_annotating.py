@@ -231,3 +231,22 @@ def test_the_command_annotates_in_place(
     assert info.licence is not None
     assert info.metrics["finetuned"]  # the stages stay beside the folds
     assert "| fold0 | 900 | 0.970 (0.900–0.990) |" in (path / "README.md").read_text()
+
+
+def test_equipping_states_the_facts_too(
+    make_bundle: MakeBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copy(source: Path, out: Path, equipment: Any, _: object) -> Bundle:
+        return annotate_bundle(source, out, licence=equipment.licence)
+
+    monkeypatch.setattr("pneumoscope.evidence.equip_bundle", copy)
+    out = tmp_path / "out"
+    monkeypatch.setattr(
+        "sys.argv",
+        ["pneumoscope", "bundle", "equip", str(make_bundle().path), "manifest.parquet",
+         "--out", str(out), "--card", str(SHIPPED), "--no-int8", "--quiet"],
+    )  # fmt: skip
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert not caught.value.code
+    assert (read_bundle(out).info.card, read_bundle(out).info.licence) == read_facts(SHIPPED)
