@@ -79,7 +79,7 @@ def equip_bundle(
     BundleError
         The bundle is damaged, or `out` cannot be written.
     """
-    from pneumoscope.evidence.gating import fit_gate, fit_population
+    from pneumoscope.evidence.gating import Radiographs, fit_gate, fit_population
 
     bundle = read_bundle(source)
     spec = bundle.info.preprocessing
@@ -96,13 +96,13 @@ def equip_bundle(
         "labels": labels[held].astype(np.int8),
     }
     known = _run(predictor, pixels[trained], _title(progress, "Answering training images"))
-    arrays |= fit_gate(pixels[trained], known.features, pixels[held], part.features)
+    others = None
     if equipment.outside is not None:
-        others = _read_squares(equipment.outside, bundle)
-        answers = _run(predictor, others, _title(progress, "Answering the other population"))
-        arrays |= fit_population(
-            pixels[trained], known.features, pixels[held], part.features, others, answers.features
-        )
+        squares = _read_squares(equipment.outside, bundle)
+        title = _title(progress, "Answering the other population")
+        others = Radiographs(squares, _run(predictor, squares, title).features)
+        arrays |= fit_population(pixels[trained], pixels[held], squares)
+    arrays |= fit_gate(pixels[trained], known.features, pixels[held], part.features, others=others)
     calibration, points = _fit_points(part.logits, labels[held], equipment)
     info = bundle.info.model_copy(
         update={
