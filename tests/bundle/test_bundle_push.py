@@ -116,7 +116,8 @@ class _Handler(BaseHTTPRequestHandler):
         answer = {"url": f"{self.server.url}/{name}"}
         if name in self.server.private:
             return self._answer(answer, 409)
-        self.server.private[name] = asked["visibility"] == "private"
+        # Older clients say `private`, newer ones `visibility`.
+        self.server.private[name] = asked.get("private", asked.get("visibility") == "private")
         self.server.branches[name, "main"] = "0" * 40
         return self._answer(answer)
 
@@ -220,6 +221,10 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[_Hub]:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        # What the variable sets where it stands before the client is imported, as for a person.
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, server.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
