@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -299,6 +300,38 @@ def test_unreadable_images_are_left_out_and_named(erring_bundle, strangers, tmp_
     assert [entry.path.rsplit("/", 1)[1] for entry in result.excluded] == ["broken.jpeg"]
     assert result.metrics["finetuned"]["all"]["n"] == 40
     assert re.search(r"Left out: \S*broken\.jpeg", (result.out / "report.html").read_text())
+
+
+def test_what_the_gate_would_reject_is_judged_and_reported(erring_bundle, strangers, tmp_path):
+    """Leaving out what a gate dislikes would make another test of it."""
+    data = tmp_path / "data"
+    shutil.copytree(strangers, data)
+    grey = Image.open(sorted((data / "NORMAL").iterdir())[0])
+    tinted = Image.merge("RGB", [grey, grey.point(lambda v: v // 2), grey])
+    tinted.save(data / "NORMAL" / "tinted.png")
+    result = evaluate_bundle(erring_bundle, data, tmp_path / "out")
+    numbers = result.metrics["finetuned"]["all"]
+    assert numbers["n"] == 41
+    assert numbers["as_decided"]["rejected"] == pytest.approx(1 / 41)
+    assert any("The input gate would reject 1 of these 41 images" in note for note in result.notes)
+    with (result.out / "predictions.csv").open() as stream:
+        rejected = [row for row in csv.DictReader(stream) if row["rejection"]]
+    assert [Path(row["path"]).name for row in rejected] == ["tinted.png"]
+    assert rejected[0]["decision"] == "REJECTED"
+    assert 0 < float(rejected[0]["probability"]) < 1
+    assert pneumoscope.load(erring_bundle).predict(rejected[0]["path"]).decision == "REJECTED"
+
+
+def test_what_was_decided_counts_referrals_as_flagged_and_as_wrong(result, rows):
+    decided = result.metrics["finetuned"]["all"]["as_decided"]
+    ill = [row["decision"] for row in rows if row["label"] == "PNEUMONIA"]
+    well = [row["decision"] for row in rows if row["label"] == "NORMAL"]
+    assert decided["sensitivity"] == 1 - ill.count("NORMAL") / len(ill)
+    assert decided["specificity"] == well.count("NORMAL") / len(well)
+    right = ill.count("PNEUMONIA") + well.count("NORMAL")
+    assert decided["accuracy"] == right / len(rows)
+    low, high = decided["intervals"]["sensitivity"]
+    assert low <= decided["sensitivity"] <= high
 
 
 def test_a_table_of_images_is_judged_too(erring_bundle, strangers, tmp_path):

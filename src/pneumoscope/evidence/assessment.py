@@ -47,7 +47,8 @@ def write_evaluation(
     predictions
         One row an image and stage: path, label, split, patient, subtype, stage, logit, probability,
         and optionally seen, whether the model was trained or chosen on the image: where that holds
-        for some, the others are judged once more as `unseen`.
+        for some, the others are judged once more as `unseen`; and optionally rejection and
+        outside_population, what speaks against answering: it moves decisions, nothing else.
     operating_points
         Stage → name → point; `balanced` decides.
     final
@@ -116,13 +117,17 @@ def _brief(metrics: Metrics) -> dict[str, Any]:
 
 
 def _summarise_decisions(rows: pl.DataFrame) -> dict[str, Any]:
-    """Return what the decisions are worth: REFER counts as flagged, and as wrong for accuracy."""
+    """Return what the decisions are worth.
+
+    REFER and REJECTED count as flagged, since a person will look, and as wrong for accuracy.
+    """
     ill, flagged = rows["label"] == "PNEUMONIA", rows["decision"] != "NORMAL"
     counts = {
         "sensitivity": (int((ill & flagged).sum()), int(ill.sum())),
         "specificity": (int((~ill & ~flagged).sum()), int((~ill).sum())),
         "accuracy": (int((rows["decision"] == rows["label"]).sum()), rows.height),
         "referred": (int((rows["decision"] == "REFER").sum()), rows.height),
+        "rejected": (int((rows["decision"] == "REJECTED").sum()), rows.height),
     }
     found: dict[str, Any] = {"intervals": {}}
     for name, (hits, n) in counts.items():
@@ -150,7 +155,7 @@ def _summarise_subgroups(rows: pl.DataFrame, threshold: float) -> dict[str, Any]
 
 
 def _decide(predictions: pl.DataFrame, points: Points) -> pl.DataFrame:
-    """Add `decision`: as the referral band decides, where a stage has one."""
+    """Add `decision`: as `predict` decides, by the referral band where a stage has one."""
     parts = []
     for stage, named in points.items():
         balanced = named["balanced"]
@@ -158,8 +163,13 @@ def _decide(predictions: pl.DataFrame, points: Points) -> pl.DataFrame:
         high = named.get("rule_in", balanced).threshold
         normal = pl.when(pl.col("probability") < low).then(pl.lit("NORMAL"))
         called = normal.when(pl.col("probability") >= high).then(pl.lit("PNEUMONIA"))
+        decision: pl.Expr = called.otherwise(pl.lit("REFER"))
+        if "rejection" in predictions.columns:
+            decision = pl.when("outside_population").then(pl.lit("REFER")).otherwise(decision)
+            rejected = pl.col("rejection").is_not_null()
+            decision = pl.when(rejected).then(pl.lit("REJECTED")).otherwise(decision)
         rows = predictions.filter(pl.col("stage") == stage)
-        parts.append(rows.with_columns(called.otherwise(pl.lit("REFER")).alias("decision")))
+        parts.append(rows.with_columns(decision.alias("decision")))
     return pl.concat(parts)
 
 

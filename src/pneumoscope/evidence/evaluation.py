@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import platform
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from pneumoscope import __version__
 from pneumoscope.bundle import Bundle
@@ -23,12 +25,13 @@ from pneumoscope.datasets import (
     count_images,
     load_pixels,
     open_collection,
+    read_radiograph,
 )
 from pneumoscope.errors import DataError
 from pneumoscope.evaluation import OperatingPoint
 from pneumoscope.evidence.assessment import write_evaluation
 from pneumoscope.evidence.context import EvaluationContext
-from pneumoscope.runtime import Predictor, load
+from pneumoscope.runtime import Objection, Predictor, load
 
 Progress = Callable[[int, int], None]
 _OURS = {"metrics.json", "predictions.csv", "figures", "report.html"}
@@ -84,7 +87,8 @@ def evaluate_bundle(
     final = str(predictor.bundle.info.training.get("final", "model"))
     predictions = _predict(predictor, frame, final, split, progress)
     warnings = _list_warnings(predictor.bundle, frame)
-    points = {final: _read_points(predictor.bundle)}
+    notes += _describe_objections(predictions)
+    points = {final: _read_points(predictor)}
     excluded = (*collection.skipped, *manifest.excluded)
     context = EvaluationContext(
         title=f"Evaluation of {predictor.bundle.info.name}",
@@ -130,6 +134,28 @@ def _choose_split(
     return rows, split, f"Judged on {said}: {rows.height} of {frame.height} images."
 
 
+def _describe_objections(predictions: pl.DataFrame) -> list[str]:
+    """Say what `predict` would not answer, or only with a warning; here it is judged all the same.
+
+    A test that leaves out what a gate dislikes is another test.
+    """
+    n = predictions.height
+    notes = []
+    rejected = predictions["rejection"].drop_nulls()
+    if len(rejected):
+        notes.append(
+            f"The input gate would reject {len(rejected)} of these {n} images, such as for: "
+            f"{rejected.mode().sort()[0]}"
+        )
+    outside = int(predictions["outside_population"].sum())
+    if outside:
+        notes.append(
+            f"{outside} of these {n} images look unlike the population that the model was trained "
+            "on: `predict` would refer them."
+        )
+    return notes
+
+
 def _list_warnings(bundle: Bundle, frame: pl.DataFrame) -> list[str]:
     warnings = list(bundle.info.warnings)
     if "phantom" in frame["source"].to_list():
@@ -147,27 +173,37 @@ def _list_warnings(bundle: Bundle, frame: pl.DataFrame) -> list[str]:
 def _predict(
     predictor: Predictor, frame: pl.DataFrame, stage: str, split: str, progress: Progress | None
 ) -> pl.DataFrame:
+    """Answer every image, also those that the gate would reject, and note its objections."""
     pixels = load_pixels(frame, predictor.bundle.info.preprocessing)
-    logits = []
-    for start in range(0, frame.height, 64):
-        logits.append(predictor.predict_pixels(pixels[start : start + 64]).logits)
-        if progress:
-            progress(min(start + 64, frame.height), frame.height)
+    paths = frame["path"].to_list()
+    logits: list[NDArray[np.float32]] = []
+    objections: list[Objection] = []
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, frame.height, 64):
+            rows = slice(start, start + 64)
+            outputs = predictor.predict_pixels(pixels[rows])
+            radiographs = pool.map(read_radiograph, paths[rows])
+            logits.append(outputs.logits)
+            objections += map(predictor.examine, radiographs, pixels[rows], outputs.features)
+            if progress:
+                progress(min(start + 64, frame.height), frame.height)
     values = np.concatenate(logits)
     return frame.select("path", "label", "split", "patient", "subtype", "seen").with_columns(
         pl.lit(split).alias("split"),
         pl.lit(stage).alias("stage"),
         pl.Series("logit", values),
         pl.Series("probability", predictor.calibrate(values)),
+        pl.Series("rejection", [found.reason for found in objections], dtype=pl.String),
+        pl.Series("outside_population", [found.outside_population for found in objections]),
     )
 
 
-def _read_points(bundle: Bundle) -> dict[str, OperatingPoint]:
+def _read_points(predictor: Predictor) -> dict[str, OperatingPoint]:
     points = {
         name: OperatingPoint(name, p.threshold, p.target, p.sensitivity, p.specificity)
-        for name, p in bundle.info.operating_points.items()
+        for name, p in predictor.operating_points.items()
     }
-    return points | {"balanced": points[bundle.info.decides]}
+    return points | {"balanced": points[predictor.bundle.info.decides]}
 
 
 def _count_labels(frame: pl.DataFrame) -> dict[str, int]:

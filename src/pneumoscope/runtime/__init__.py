@@ -17,6 +17,7 @@ from pneumoscope.runtime.heatmap import (
     save_heatmap,
     scale_map,
 )
+from pneumoscope.runtime.judgement import Objection
 from pneumoscope.runtime.precision import PRECISIONS
 from pneumoscope.runtime.predictor import Predictor, find_bundled_model, load
 from pneumoscope.runtime.results import (
@@ -39,6 +40,7 @@ __all__ = [
     "Decision",
     "Engine",
     "Finding",
+    "Objection",
     "Outputs",
     "Predictor",
     "ResultsFile",

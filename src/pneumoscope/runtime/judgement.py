@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,15 @@ from pneumoscope.runtime.engine import Outputs
 from pneumoscope.runtime.finding import REFERRAL_BAND, Decision, Finding, Status, WarningCode
 from pneumoscope.runtime.gate import InputGate
 from pneumoscope.runtime.population import PopulationCheck
+
+
+class Objection(NamedTuple):
+    """What speaks against answering an image."""
+
+    reason: str | None
+    """Why the input gate rejects it, in a sentence; None where it passes."""
+    outside_population: bool
+    """Whether it looks unlike the population that the model was trained on."""
 
 
 class Judge:
@@ -70,6 +79,14 @@ class Judge:
         """Return calibrated probabilities, 0..1, of logits."""
         return self._calibration.apply(logits)
 
+    def examine(
+        self, radiograph: Radiograph, square: NDArray[np.uint8], features: NDArray[np.float32]
+    ) -> Objection:
+        """Return what speaks against answering an image, whatever the answer would be."""
+        reason = self._gate.check(radiograph, square, features)
+        outside = self._population is not None and self._population.is_outside(square, features)
+        return Objection(reason, outside)
+
     def judge(
         self, radiograph: Radiograph, square: NDArray[np.uint8], outputs: Outputs, row: int
     ) -> Finding:
@@ -82,24 +99,22 @@ class Judge:
         row
             Its place in `outputs`.
         """
-        features = outputs.features[row]
-        reason = self._gate.check(radiograph, square, features)
-        if reason is not None:
+        objection = self.examine(radiograph, square, outputs.features[row])
+        if objection.reason is not None:
             return Finding(
                 path=radiograph.source,
                 sha256=radiograph.sha256,
                 status=Status.REJECTED,
                 decision=Decision.REJECTED,
                 warnings=self.warnings,
-                message=reason,
+                message=objection.reason,
                 **self._facts,
             )
-        outside = self._population is not None and self._population.is_outside(square, features)
         logit = outputs.logits[row]
         probability = float(self.calibrate(logit))
         decision, why = self._decide(probability)
         warnings = self.warnings
-        if outside:
+        if objection.outside_population:
             decision = Decision.REFER
             why = "the image looks unlike the population that the model was trained on"
             warnings = (*warnings, WarningCode.OUTSIDE_POPULATION)

@@ -16,7 +16,7 @@ from pneumoscope.images import Radiograph, from_array, normalise, read, resample
 from pneumoscope.runtime.engine import Engine, Outputs, start_engine
 from pneumoscope.runtime.finding import Finding
 from pneumoscope.runtime.golden import confirm_golden
-from pneumoscope.runtime.judgement import Judge
+from pneumoscope.runtime.judgement import Judge, Objection
 from pneumoscope.runtime.precision import choose_precision, describe_precision
 from pneumoscope.runtime.stream import count_cores, map_in_order
 
@@ -83,6 +83,8 @@ class Predictor:
         self._judge = Judge(
             bundle, self.precision, path.calibration, path.operating_points, operating_point
         )
+        self.operating_points = path.operating_points
+        """By name, those of the precision in use."""
         self.operating_point = self._judge.operating_point
         self.threshold = self._judge.threshold
         self.rule_out, self.rule_in = self._judge.rule_out, self._judge.rule_in
@@ -156,6 +158,20 @@ class Predictor:
             for start in range(0, len(squares), _BATCH)
         ]
         return Outputs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+    def examine(
+        self, radiograph: Radiograph, square: NDArray[np.uint8], features: NDArray[np.float32]
+    ) -> Objection:
+        """Return what speaks against answering an image; `predict` asks this by itself.
+
+        Parameters
+        ----------
+        square
+            The radiograph resampled for the network, uint8 [size, size].
+        features
+            Of its forward pass, float32 [2048].
+        """
+        return self._judge.examine(radiograph, square, features)
 
     def calibrate(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return calibrated probabilities, 0..1, of logits."""
