@@ -9,7 +9,7 @@ KERAS_STAMP := $(KERAS_VENV)/.installed
 # More options of a benchmark: make bench-runtime ARGS='--files 60 --rounds 1'
 ARGS ?=
 
-.PHONY: demo test check lint types docs smoke bench-training bench-runtime bench-install bench-phantom bench-localisation bench-duplicates bench-memory clean help
+.PHONY: demo test check lint types docs smoke bench-training bench-runtime bench-install bench-phantom bench-localisation bench-duplicates bench-gate bench-memory clean help
 
 help:  ## Show what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -73,6 +73,11 @@ bench-duplicates: $(STAMP)  ## Recall and false matches of near-duplicates (PNEU
 
 bench-memory: $(STAMP)  ## Memory over 50,000 images: it must not grow
 	$(PY) benchmarks/memory.py
+
+bench-gate: $(STAMP)  ## What the input gate rejects and lets pass (BUNDLE, MANIFEST, PNEUMOSCOPE_DATA)
+	$(VENV)/bin/pip download --quiet --no-deps --only-binary=:all: -d .venv-foreign/packages \
+	  -r benchmarks/foreign/requirements.txt
+	$(PY) benchmarks/foreign_images.py $(BUNDLE) --manifest $(MANIFEST)
 
 clean:  ## Remove what was built; virtual environments and runs stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis htmlcov .coverage .coverage.*
