@@ -20,7 +20,8 @@ if [ -n "${SMOKE:-}" ]; then
   settings=(--set preprocessing.size=64 --set trained.resolutions=[] --epochs 1)
 fi
 
-python "$scripts/make_parts.py" "$data/chest_xray" "$out/parts" ${SMOKE:+--every 20}
+python "$scripts/make_parts.py" "$data/chest_xray" "$out/parts" --adults "$data/adults" \
+  ${SMOKE:+--every 20}
 
 run=$out/run
 if [ -f "$run/config.yaml" ] && [ ! -f "$run/report.html" ]; then
@@ -31,7 +32,7 @@ elif [ ! -f "$run/report.html" ]; then
 fi
 
 pneumoscope bundle equip "$run/bundle" "$run/manifest.parquet" --out "$out/bundle" \
-  --outside "$data/adults" --card "$scripts/card.yaml"
+  --outside "$out/parts/adults.csv" --card "$scripts/card.yaml"
 pneumoscope bundle verify "$out/bundle"
 pneumoscope bundle show "$out/bundle"
 echo "Equipped: $out/bundle. To ship it: cp $out/bundle/* src/pneumoscope/weights/"

@@ -1,6 +1,6 @@
 """Write the manifests of the shipped model: five block folds, and all but the calibration part.
 
-    python scripts/shipped/make_parts.py chest_xray runs/shipped/parts
+    python scripts/shipped/make_parts.py chest_xray runs/shipped/parts --adults adults
 
 The calibration part is fixed in `calibration_part.json`: two ranges of acquisition numbers of every
 series, about a tenth of it. It trains nothing, ever. What is left is cut into five folds, each one
@@ -13,6 +13,7 @@ they hold a whole series of normal images out of training.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 
@@ -52,9 +53,23 @@ def assign_parts(frame: pl.DataFrame, ranges: dict[str, list[list[int]]]) -> pl.
     return pl.concat(pieces)
 
 
-def write_parts(data: Path, out: Path) -> None:
+def write_adults(data: Path, out: Path) -> None:
+    """Write `adults.csv` into `out`: the half, by patient, that the population check learns from.
+
+    The other half is for reporting only.
+    """
+    rows = []
+    for path in sorted(data.resolve().glob("*/*.jpeg")):
+        patient = path.stem.partition("_")[0]
+        if hashlib.sha256(patient.encode()).digest()[0] % 2 == 0:
+            rows.append((str(path), path.parent.name, patient))
+    pl.DataFrame(rows, ["path", "label", "patient"], orient="row").write_csv(out / "adults.csv")
+
+
+def write_parts(data: Path, out: Path, every: int = 1) -> None:
     """Write `all.csv`, `fold0.csv` … `fold4.csv`, `IM.csv` and `NORMAL2-IM.csv` into `out`."""
     frame = assign_parts(list_images(data), json.loads(CALIBRATION.read_text()))
+    frame = frame.gather_every(every)
     tests = {f"fold{fold}": pl.col("part") == str(fold) for fold in range(FOLDS)}
     tests["all"] = pl.lit(False)
     for series, fold in (("IM", "0"), ("NORMAL2-IM", str(FOLDS - 1))):
@@ -72,5 +87,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="the collection, as Kaggle lays it out")
     parser.add_argument("out", type=Path, help="where the manifests go")
+    parser.add_argument(
+        "--adults", type=Path, help="radiographs of adults, half of which are listed"
+    )
+    parser.add_argument("--every", type=int, default=1, help="take one image in so many, to try")
     arguments = parser.parse_args()
-    write_parts(arguments.data, arguments.out)
+    write_parts(arguments.data, arguments.out, arguments.every)
+    if arguments.adults:
+        write_adults(arguments.adults, arguments.out)
