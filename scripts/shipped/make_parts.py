@@ -6,8 +6,8 @@ The calibration part is fixed in `calibration_part.json`: two ranges of acquisit
 series, about a tenth of it. It trains nothing, ever. What is left is cut into five folds, each one
 contiguous fifth of every series, as the official test part is one contiguous piece of each. In a
 fold's manifest the fold is `test` and the calibration part `val`: thresholds come from where those
-of the shipped model come from, and meet blocks that nothing has seen. Two more manifests are harder:
-they hold a whole series of normal images out of training.
+of the shipped model come from, and meet blocks that nothing has seen. Two more manifests are
+harder: they hold a whole series of normal images out of training.
 """
 
 from __future__ import annotations
