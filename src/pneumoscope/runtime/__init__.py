@@ -18,7 +18,7 @@ from pneumoscope.runtime.heatmap import (
     scale_map,
 )
 from pneumoscope.runtime.judgement import Objection
-from pneumoscope.runtime.precision import PRECISIONS
+from pneumoscope.runtime.precision import PRECISIONS, equal_reference
 from pneumoscope.runtime.predictor import Predictor, find_bundled_model, load
 from pneumoscope.runtime.results import (
     CSV_HEADER,
@@ -52,6 +52,7 @@ __all__ = [
     "encode_csv",
     "encode_heatmap",
     "encode_jsonl",
+    "equal_reference",
     "find_bundled_model",
     "load",
     "map_in_order",

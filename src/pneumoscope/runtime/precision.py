@@ -7,7 +7,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from pneumoscope.bundle import BundleInfo, PrecisionInfo
+from pneumoscope.bundle import GRAPH, BundleInfo, PrecisionInfo
 from pneumoscope.errors import PneumoscopeError
 
 REFERENCE = "fp32"
@@ -48,9 +48,13 @@ def choose_precision(wanted: str, info: BundleInfo) -> str:
 
 def describe_precision(name: str, info: BundleInfo) -> PrecisionInfo:
     """Return graph, calibration and points of a precision that `choose_precision` gave."""
-    if name != REFERENCE:
-        return info.precisions[name]
+    return info.precisions[name] if name != REFERENCE else equal_reference(info)
+
+
+def equal_reference(info: BundleInfo, graph: str = GRAPH) -> PrecisionInfo:
+    """Return a precision that decides as fp32 does: fp32 itself, or another before it is judged."""
     return PrecisionInfo(
+        graph=graph,
         calibration=info.calibration,
         operating_points=info.operating_points,
         images=1,
