@@ -74,10 +74,10 @@ bench-duplicates: $(STAMP)  ## Recall and false matches of near-duplicates (PNEU
 bench-memory: $(STAMP)  ## Memory over 50,000 images: it must not grow
 	$(PY) benchmarks/memory.py
 
-bench-gate: $(STAMP)  ## What the input gate rejects and lets pass (BUNDLE, MANIFEST, PNEUMOSCOPE_DATA)
+bench-gate: $(STAMP)  ## What the input gate rejects and lets pass (BUNDLE, MANIFEST, OUTSIDE, PNEUMOSCOPE_DATA)
 	$(VENV)/bin/pip download --quiet --no-deps --only-binary=:all: -d .venv-foreign/packages \
 	  -r benchmarks/foreign/requirements.txt
-	$(PY) benchmarks/foreign_images.py $(BUNDLE) --manifest $(MANIFEST)
+	$(PY) benchmarks/foreign_images.py $(BUNDLE) --manifest $(MANIFEST) --outside $(OUTSIDE)
 
 clean:  ## Remove what was built; virtual environments and runs stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis htmlcov .coverage .coverage.*

@@ -1,22 +1,23 @@
 """What the input gate rejects, and what it lets pass; what the population check flags.
 
-    PNEUMOSCOPE_DATA=data python benchmarks/foreign_images.py BUNDLE --manifest MANIFEST
+    PNEUMOSCOPE_DATA=data python benchmarks/foreign_images.py BUNDLE --manifest M --outside ADULTS
 
-The bundle is an equipped one; the manifest that of its training. The data folder holds adults/ and
-originals/ beside chest_xray/. Foreign images come out of the wheels of Python packages, in colour
+The bundle is an equipped one; the manifest that of its training; ADULTS what it was equipped with,
+of which `test` is for reporting. The data folder holds originals/ beside chest_xray/. Foreign
+images come out of the wheels of Python packages, in colour
 and in grey; half of the sources are there to look at, and the other half is only counted.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from foreign.reading import ForeignImage, read_foreign
 from numpy.typing import NDArray
 from PIL import Image
@@ -81,11 +82,6 @@ def as_stored(image: ForeignImage) -> Radiograph:
     return from_array(np.ascontiguousarray(image.pixels), kind)
 
 
-def is_for_fitting(file: Path) -> bool:
-    """Whether an adult belongs to the half that fits the population check; by patient."""
-    return hashlib.sha256(file.name.split("_")[0].encode()).digest()[0] % 2 == 0
-
-
 def show(name: str, hits: int, total: int, said: str) -> None:
     """Print a rate with its 95 % Wilson interval."""
     if total:
@@ -124,6 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--manifest", type=Path, required=True, help="of the bundle's training")
+    parser.add_argument("--outside", type=Path, required=True, help="the other population")
     parser.add_argument("--reference", type=Path, help="arrays in place of the bundle's")
     parser.add_argument("--packages", type=Path, default=Path(".venv-foreign/packages"))
     options = parser.parse_args()
@@ -141,10 +138,10 @@ def main() -> None:
         report_passing(bench, name, (from_array(square, "MONOCHROME2") for square in squares))
     originals = sorted((data / "originals").glob("*/*.jpeg"))
     report_passing(bench, "originals", (read(f, target_size=spec.size) for f in originals))
-    adults = sorted((data / "adults").glob("*/*.jpeg"))
-    for fitted, name in ((True, "adults, fitted on"), (False, "adults, other patients")):
-        chosen = [file for file in adults if is_for_fitting(file) is fitted]
-        report_passing(bench, name, (read(file, target_size=spec.size) for file in chosen))
+    adults = build_manifest(open_collection(options.outside)).frame
+    for split, name in (("train", "adults, fitted on"), ("test", "adults, other patients")):
+        files = adults.filter(pl.col("split") == split)["path"]
+        report_passing(bench, name, (read(Path(f), target_size=spec.size) for f in files))
     copies = [next((data / "chest_xray").glob(f"*/*/{file.name}")) for file in originals]
     pairs = [bench.judge(read(f, target_size=spec.size) for f in fs) for fs in (originals, copies)]
     same = sum(a == b for a, b in zip(*pairs, strict=True))

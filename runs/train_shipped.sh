@@ -23,7 +23,7 @@ fi
 python "$scripts/make_parts.py" "$data/chest_xray" "$out/parts" --adults "$data/adults" \
   ${SMOKE:+--every 20}
 
-run=$out/run
+run=$out/paediatric-resnet50  # the model is called like its run
 if [ -f "$run/config.yaml" ] && [ ! -f "$run/report.html" ]; then
   pneumoscope train --out "$run" --resume
 elif [ ! -f "$run/report.html" ]; then

@@ -15,7 +15,7 @@ from pathlib import Path
 from stopwatch import report
 
 import pneumoscope
-from pneumoscope.runtime import Predictor, Status, save_heatmap
+from pneumoscope.runtime import Predictor, Status, count_cores, save_heatmap
 
 _WARM_UP = 32
 
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--overlays", type=Path, help="draw overlays into this folder instead")
     options = parser.parse_args()
     files = sorted(options.folder.rglob("*.jpeg"))
-    predictor = pneumoscope.load(options.bundle, precision=options.precision)
+    predictor = pneumoscope.load(options.bundle, precision=options.precision, streams=count_cores())
     time_findings(predictor, files[:_WARM_UP])
     if options.overlays:
         statuses, seconds = time_overlays(predictor, files, options.overlays)

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 
 import pneumoscope
 from pneumoscope.datasets import read_manifest
 from pneumoscope.evaluation import compute_auc
+from pneumoscope.runtime import Predictor
 
 _SIDE = 224
 _BILINEAR = Image.Resampling.BILINEAR
@@ -70,20 +72,28 @@ SHIFTS: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
+def answer_shifted(
+    predictor: Predictor, paths: Iterable[str], shift: Callable[[Image.Image], Image.Image]
+) -> NDArray[np.float64]:
+    """Return the logits of images that were changed."""
+    side = predictor.bundle.info.preprocessing.size
+    squares = []
+    for path in paths:
+        image = shift(Image.open(path).convert("L").resize((_SIDE, _SIDE), _BILINEAR))
+        squares.append(np.asarray(image.resize((side, side), _BILINEAR)))
+    return predictor.predict_pixels(np.stack(squares)).logits.astype(np.float64)
+
+
 def judge_run(run: Path) -> dict[str, float]:
     """Return the AUC as the images are, under each shift, their mean, and pooled."""
     predictor = pneumoscope.load(run / "bundle")
-    side = predictor.bundle.info.preprocessing.size
     frame = read_manifest(run / "manifest.parquet").filter(pl.col("split") == "test")
     frame = frame.gather_every(2)
     labels = (frame["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
-    images = [
-        Image.open(path).convert("L").resize((_SIDE, _SIDE), _BILINEAR) for path in frame["path"]
-    ]
-    scores = {}
-    for name, shift in {"as they are": lambda image: image, **SHIFTS}.items():
-        squares = [np.asarray(shift(image).resize((side, side), _BILINEAR)) for image in images]
-        scores[name] = predictor.predict_pixels(np.stack(squares)).logits.astype(np.float64)
+    scores = {
+        name: answer_shifted(predictor, frame["path"], shift)
+        for name, shift in {"as they are": lambda image: image, **SHIFTS}.items()
+    }
     found = {name: compute_auc(labels, logits) or 0.0 for name, logits in scores.items()}
     mean = float(np.mean([found[name] for name in SHIFTS]))
     pooled = compute_auc(np.tile(labels, len(scores)), np.concatenate(list(scores.values())))

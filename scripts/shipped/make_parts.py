@@ -54,16 +54,17 @@ def assign_parts(frame: pl.DataFrame, ranges: dict[str, list[list[int]]]) -> pl.
 
 
 def write_adults(data: Path, out: Path) -> None:
-    """Write `adults.csv` into `out`: the half, by patient, that the population check learns from.
+    """Write `adults.csv` into `out`: in `train` the half, by patient, that the check learns from.
 
-    The other half is for reporting only.
+    The other half, `test`, is for reporting only.
     """
     rows = []
     for path in sorted(data.resolve().glob("*/*.jpeg")):
         patient = path.stem.partition("_")[0]
-        if hashlib.sha256(patient.encode()).digest()[0] % 2 == 0:
-            rows.append((str(path), path.parent.name, patient))
-    pl.DataFrame(rows, ["path", "label", "patient"], orient="row").write_csv(out / "adults.csv")
+        learns = hashlib.sha256(patient.encode()).digest()[0] % 2 == 0
+        rows.append((str(path), path.parent.name, patient, "train" if learns else "test"))
+    columns = ["path", "label", "patient", "split"]
+    pl.DataFrame(rows, columns, orient="row").write_csv(out / "adults.csv")
 
 
 def write_parts(data: Path, out: Path, every: int = 1) -> None:
@@ -88,7 +89,7 @@ if __name__ == "__main__":
     parser.add_argument("data", type=Path, help="the collection, as Kaggle lays it out")
     parser.add_argument("out", type=Path, help="where the manifests go")
     parser.add_argument(
-        "--adults", type=Path, help="radiographs of adults, half of which are listed"
+        "--adults", type=Path, help="radiographs of adults, to be halved by patient"
     )
     parser.add_argument("--every", type=int, default=1, help="take one image in so many, to try")
     arguments = parser.parse_args()

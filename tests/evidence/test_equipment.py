@@ -85,6 +85,18 @@ def test_an_int8_graph_that_decides_otherwise_is_not_shipped(bundle, manifest, t
     assert pneumoscope.load(made.path, precision="auto").precision in {"fp32", "bf16"}
 
 
+def test_of_another_population_only_the_part_to_learn_from_is_read(bundle, manifest, tmp_path):
+    frame = read_manifest(manifest)
+    learnt = []
+    for name, rows in (("whole", frame), ("half", frame.filter(split="train"))):
+        outside = tmp_path / f"{name}.csv"
+        rows.select("path", "label", "split").write_csv(outside)
+        plan = Equipment(manifest, outside=outside)
+        made = equip_bundle(bundle, tmp_path / name, plan, ignore)
+        learnt.append(made.reference()["population_weight"])
+    np.testing.assert_array_equal(*learnt)
+
+
 def test_data_without_the_splits_of_training_is_refused(bundle, phantoms, tmp_path):
     with pytest.raises(DataError, match="has no split 'train': equipping takes the manifest of"):
         equip_bundle(bundle, tmp_path / "out", Equipment(phantoms), ignore)

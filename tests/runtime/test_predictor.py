@@ -246,3 +246,12 @@ def test_a_stream_takes_arrays_and_outlives_what_is_no_image(predictor, images):
     assert [finding.status for finding in found] == ["ok", *["error"] * 4, "ok"]
     assert found[0].probability == pytest.approx(found[-1].probability, abs=1e-6)
     assert found[0].path == "array"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_streams_side_by_side_answer_as_one_alone(bundle, images, engine):
+    one = pneumoscope.load(bundle, engine=engine)
+    two = pneumoscope.load(bundle, engine=engine, streams=2)
+    for alone, beside in zip(one.predict_many(images), two.predict_many(images), strict=True):
+        assert beside.decision == alone.decision
+        assert beside.logit == pytest.approx(alone.logit, abs=1e-4)

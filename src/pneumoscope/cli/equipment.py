@@ -22,12 +22,14 @@ def equip(
     out: Annotated[Path, typer.Option(help="The folder of the new bundle.")],
     outside: Annotated[
         Path | None,
-        typer.Option(help="Radiographs of another population, which are then told apart."),
+        typer.Option(
+            help="Radiographs of another population, which are then told apart; their train part."
+        ),
     ] = None,
     int8: Annotated[bool, typer.Option("--int8/--no-int8", help="Try int8 too.")] = True,
     sensitivity: Annotated[
         float, typer.Option(min=0.5, max=0.999, help="What rule_out is expected to reach.")
-    ] = 0.98,
+    ] = 0.975,
     specificity: Annotated[
         float, typer.Option(min=0.5, max=0.999, help="What rule_in is expected to reach.")
     ] = 0.98,
@@ -87,6 +89,7 @@ def equip(
     typer.echo(f"{out}: NORMAL below {low}, PNEUMONIA from {high} on, REFER between.")
     for name, found in made.info.precisions.items():
         typer.echo(
-            f"{name} {'offered' if found.accepted else 'refused'}: AUC {found.auc_change:+.4f}, "
+            f"{name} {'offered' if found.accepted else 'refused'}: "
+            f"AUC {round(found.auc_change, 4) + 0.0:+.4f}, "
             f"{found.decisions_changed:.1%} of {found.images} decisions changed."
         )

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from pneumoscope.runtime import Finding, Predictor
 
 
+#: From so many images on, the model is made ready for many rather than for one.
+_MANY = 20
+
+
 class OutputFormat(StrEnum):
     """How findings are printed."""
 
@@ -84,10 +88,14 @@ def predict(
     from pneumoscope import runtime
 
     _check_options(paths, output, out, resume)
+    sources, cores = list(_find_images(paths)), runtime.count_cores()
     predictor = runtime.load(
-        bundle, engine=engine, precision=precision, operating_point=operating_point
+        bundle,
+        engine=engine,
+        precision=precision,
+        operating_point=operating_point,
+        streams=min(jobs or cores, cores) if len(sources) >= _MANY else 1,
     )
-    sources = list(_find_images(paths))
     try:
         if out is None:
             printer = _PRINTERS[output](predictor)
@@ -145,7 +153,7 @@ def _answer(
     from pneumoscope.cli._progress import show_progress
 
     done = _Done()
-    show_bar = not quiet and len(sources) > 20
+    show_bar = not quiet and len(sources) >= _MANY
     with (
         show_progress("Predicting", quiet=not show_bar, rate=True) as progress,
         closing(_predict_and_draw(predictor, sources, heatmaps, jobs)) as answers,

@@ -25,7 +25,7 @@ from pneumoscope.evaluation.metrics import Labels, Scores
 from pneumoscope.evidence.context import EvaluationContext
 from pneumoscope.evidence.gallery import GalleryTile, draw_gallery
 from pneumoscope.evidence.report import write_report
-from pneumoscope.runtime import Predictor
+from pneumoscope.runtime import Predictor, decide_by_band
 
 Points = Mapping[str, Mapping[str, OperatingPoint]]
 _SPLITS = ("train", "val", "test", "all")
@@ -161,14 +161,13 @@ def _decide(predictions: pl.DataFrame, points: Points) -> pl.DataFrame:
         balanced = named["balanced"]
         low = named.get("rule_out", balanced).threshold
         high = named.get("rule_in", balanced).threshold
-        normal = pl.when(pl.col("probability") < low).then(pl.lit("NORMAL"))
-        called = normal.when(pl.col("probability") >= high).then(pl.lit("PNEUMONIA"))
-        decision: pl.Expr = called.otherwise(pl.lit("REFER"))
+        rows = predictions.filter(pl.col("stage") == stage)
+        by_band = decide_by_band(rows["probability"].to_numpy(), low, high)
+        decision: pl.Expr = pl.lit(pl.Series(by_band.tolist(), dtype=pl.String))
         if "rejection" in predictions.columns:
             decision = pl.when("outside_population").then(pl.lit("REFER")).otherwise(decision)
             rejected = pl.col("rejection").is_not_null()
             decision = pl.when(rejected).then(pl.lit("REJECTED")).otherwise(decision)
-        rows = predictions.filter(pl.col("stage") == stage)
         parts.append(rows.with_columns(decision.alias("decision")))
     return pl.concat(parts)
 

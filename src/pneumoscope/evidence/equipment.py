@@ -36,7 +36,7 @@ from pneumoscope.errors import DataError
 from pneumoscope.evaluation import choose_operating_points, compute_auc, fit_calibration
 from pneumoscope.evidence.gating import Radiographs, fit_gate, fit_population
 from pneumoscope.images import normalise
-from pneumoscope.runtime import Outputs, Predictor, equal_reference
+from pneumoscope.runtime import Outputs, Predictor, decide_by_band, equal_reference
 
 Progress = Callable[[int, int], None]
 #: Makes an int8 graph of a bundle from normalised images, each float32 [1, 3, size, size].
@@ -62,7 +62,7 @@ class Equipment:
     """Radiographs of another population, for the population check; none without."""
     quantiser: Quantiser | None = None
     """Makes the int8 graph; without one int8 is not tried."""
-    rule_out_sensitivity: float = 0.98
+    rule_out_sensitivity: float = 0.975
     rule_in_specificity: float = 0.98
     licence: LicenceInfo | None = None
 
@@ -161,7 +161,10 @@ def _draw(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 
 def _read_squares(data: Path, bundle: Bundle) -> NDArray[np.uint8]:
+    """Return images as the network sees them: those of `train`, where splits are given."""
     frame = build_manifest(open_collection(data)).frame
+    if frame["split"].null_count() < frame.height:
+        frame = frame.filter(pl.col("split") == "train")
     return load_pixels(frame, bundle.info.preprocessing)
 
 
@@ -240,10 +243,8 @@ def _compare(
 
 def _decide(
     probabilities: NDArray[np.float64], points: Mapping[str, OperatingPointInfo]
-) -> NDArray[np.int64]:
-    """Return 0 (NORMAL), 1 (REFER) or 2 (PNEUMONIA) for each probability."""
-    edges = [points["rule_out"].threshold, points["rule_in"].threshold]
-    return np.searchsorted(edges, probabilities, side="right")
+) -> NDArray[np.str_]:
+    return decide_by_band(probabilities, points["rule_out"].threshold, points["rule_in"].threshold)
 
 
 def _title(progress: Callable[[str, int, int], None], title: str) -> Progress:

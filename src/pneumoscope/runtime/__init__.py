@@ -8,6 +8,7 @@ from pneumoscope.runtime.finding import (
     Finding,
     Status,
     WarningCode,
+    decide_by_band,
 )
 from pneumoscope.runtime.golden import TOLERANCES, measure_deviation
 from pneumoscope.runtime.heatmap import (
@@ -48,6 +49,7 @@ __all__ = [
     "WarningCode",
     "check_results_name",
     "count_cores",
+    "decide_by_band",
     "draw_heatmap",
     "encode_csv",
     "encode_heatmap",

@@ -18,6 +18,7 @@ from pneumoscope._files import find_cache_folder
 from pneumoscope.bundle import WEIGHTS, Bundle
 from pneumoscope.errors import BundleError, PneumoscopeError
 from pneumoscope.runtime.precision import describe_precision, read_instructions
+from pneumoscope.runtime.stream import count_cores
 
 if TYPE_CHECKING:
     import openvino
@@ -54,7 +55,7 @@ class Engine(Protocol):
 class OpenVinoEngine:
     """A graph on OpenVINO's CPU device, at a stated precision."""
 
-    def __init__(self, bundle: Bundle, precision: str) -> None:
+    def __init__(self, bundle: Bundle, precision: str, streams: int = 1) -> None:
         import openvino
 
         graph = bundle.file(describe_precision(precision, bundle.info).graph)
@@ -64,6 +65,8 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY",
         }
+        if streams > 1:
+            hints |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(streams)}
         version = openvino.get_version()
         self.memory = _open_memory(bundle, precision, "openvino", version, sorted(hints.items()))
         if self.memory is not None:
@@ -90,7 +93,7 @@ class OpenVinoEngine:
 class OnnxRuntimeEngine:
     """The same graph on ONNX Runtime's CPU provider."""
 
-    def __init__(self, bundle: Bundle, precision: str) -> None:
+    def __init__(self, bundle: Bundle, precision: str, streams: int = 1) -> None:
         require_extra("onnxruntime", "onnxruntime", purpose="--engine onnxruntime")
         import onnxruntime
 
@@ -98,9 +101,11 @@ class OnnxRuntimeEngine:
             raise PneumoscopeError("ONNX Runtime computes in fp32 or int8: take --engine openvino.")
         graph = bundle.file(describe_precision(precision, bundle.info).graph)
         self.memory = _open_memory(bundle, precision, "onnxruntime", onnxruntime.__version__)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = max(1, count_cores() // streams)
         try:
             self._session: Any = onnxruntime.InferenceSession(
-                str(graph), providers=["CPUExecutionProvider"]
+                str(graph), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
             raise BundleError(f"{graph} is no graph that ONNX Runtime reads.") from error
@@ -110,8 +115,14 @@ class OnnxRuntimeEngine:
         return Outputs(*self._session.run(list(_OUTPUTS), {"image": images}))
 
 
-def start_engine(name: str, bundle: Bundle, precision: str) -> Engine:
+def start_engine(name: str, bundle: Bundle, precision: str, streams: int = 1) -> Engine:
     """Return the engine of this name on a bundle, whose files are verified first.
+
+    Parameters
+    ----------
+    streams
+        Forward passes that run side by side, each on its share of the cores: one answers a single
+        image soonest, one for each core answers many soonest.
 
     Raises
     ------
@@ -120,7 +131,8 @@ def start_engine(name: str, bundle: Bundle, precision: str) -> Engine:
     """
     if name not in ENGINES:
         raise PneumoscopeError(f"--engine takes {' or '.join(ENGINES)}, found {name!r}.")
-    return (OpenVinoEngine if name == "openvino" else OnnxRuntimeEngine)(bundle, precision)
+    engine = OpenVinoEngine if name == "openvino" else OnnxRuntimeEngine
+    return engine(bundle, precision, streams)
 
 
 def _open_memory(bundle: Bundle, precision: str, *engine: object) -> Path | None:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pneumoscope.images import Geometry
 
@@ -35,6 +35,20 @@ class Decision(StrEnum):
     REFER = "REFER"
     """Too close to call: a person must look."""
     REJECTED = "REJECTED"
+
+
+_BAND = np.array([Decision.NORMAL.value, Decision.REFER.value, Decision.PNEUMONIA.value])
+
+
+def decide_by_band(probabilities: ArrayLike, rule_out: float, rule_in: float) -> NDArray[np.str_]:
+    """Return NORMAL below `rule_out`, PNEUMONIA from `rule_in` on, and REFER between.
+
+    >>> decide_by_band([0.1, 0.2, 0.7, 0.8], rule_out=0.2, rule_in=0.8).tolist()
+    ['NORMAL', 'REFER', 'REFER', 'PNEUMONIA']
+    """
+    places = np.searchsorted([rule_out, rule_in], probabilities, side="right")
+    decisions: NDArray[np.str_] = _BAND[places]
+    return decisions
 
 
 class WarningCode(StrEnum):

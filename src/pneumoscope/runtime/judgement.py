@@ -12,7 +12,14 @@ from pneumoscope.bundle import Bundle, Calibration, OperatingPointInfo
 from pneumoscope.errors import PneumoscopeError
 from pneumoscope.images import Radiograph
 from pneumoscope.runtime.engine import Outputs
-from pneumoscope.runtime.finding import REFERRAL_BAND, Decision, Finding, Status, WarningCode
+from pneumoscope.runtime.finding import (
+    REFERRAL_BAND,
+    Decision,
+    Finding,
+    Status,
+    WarningCode,
+    decide_by_band,
+)
 from pneumoscope.runtime.gate import InputGate
 from pneumoscope.runtime.population import PopulationCheck
 
@@ -146,12 +153,14 @@ class Judge:
             return decision, f"{side} the threshold {threshold}"
         assert self.rule_out is not None
         assert self.rule_in is not None
+        decision = Decision(str(decide_by_band(probability, self.rule_out, self.rule_in)))
         low, high = format_probability(self.rule_out), format_probability(self.rule_in)
-        if probability < self.rule_out:
-            return Decision.NORMAL, f"below {low} (rule_out)"
-        if probability >= self.rule_in:
-            return Decision.PNEUMONIA, f"at or above {high} (rule_in)"
-        return Decision.REFER, f"between {low} (rule_out) and {high} (rule_in): a person must look"
+        between = f"between {low} (rule_out) and {high} (rule_in): a person must look"
+        reasons = {
+            Decision.NORMAL: f"below {low} (rule_out)",
+            Decision.PNEUMONIA: f"at or above {high} (rule_in)",
+        }
+        return decision, reasons.get(decision, between)
 
 
 def _list_warnings(bundle: Bundle) -> tuple[WarningCode, ...]:

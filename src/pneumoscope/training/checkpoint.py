@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pneumoscope._files import write_atomically
 from pneumoscope.errors import RunError
-from pneumoscope.network import READ_ERRORS
+from pneumoscope.network import READ_ERRORS, PneumoniaResNet50
 
 FORMAT = 2
 
@@ -83,6 +83,28 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(StageState(**tree["state"]), tree["history"])
     except READ_ERRORS as error:
         raise RunError(f"{path} is damaged; start a new run in another folder.") from error
+
+
+def save_weights(path: Path, network: PneumoniaResNet50, **facts: Any) -> None:
+    """Write a network's weights, and plain facts beside them."""
+    save_tree(path, {"network": network.state_dict(), **facts})
+
+
+def load_weights(path: Path, network: PneumoniaResNet50) -> dict[str, Any]:
+    """Read weights into a network, wherever it is, and return all that stands beside them.
+
+    Raises
+    ------
+    RunError
+        The file is damaged.
+    """
+    device = next(network.parameters()).device
+    try:
+        tree: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        network.load_state_dict(tree["network"])
+    except READ_ERRORS as error:
+        raise RunError(f"{path} is damaged; start a new run in another folder.") from error
+    return tree
 
 
 _FIELDS = tuple(entry.name for entry in fields(StageState))

@@ -59,6 +59,11 @@ class Observer(Protocol):
         """See a finished epoch."""
 
 
+def report_progress(observer: Observer, title: str) -> Callable[[int, int], None]:
+    """Return a callback through which long work outside the epochs is seen under a title."""
+    return lambda done, total: observer.on_progress(title, done, total)
+
+
 @dataclass(frozen=True)
 class Task:
     """What a stage learns from: inputs, labels {0, 1} of all rows, and which rows are which."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +16,21 @@ from numpy.typing import NDArray
 from pneumoscope import runtime
 from pneumoscope._files import write_atomically
 from pneumoscope.datasets import (
-    Grouping,
     Skipped,
-    build_manifest,
     load_pixels,
     open_collection,
     read_manifest,
-    resolve_splits,
     split_ref,
-    write_manifest,
 )
-from pneumoscope.errors import RunError
 from pneumoscope.evidence import write_evaluation
-from pneumoscope.network import (
-    READ_ERRORS,
-    PneumoniaResNet50,
-    WeightsOrigin,
-    choose_weights,
-    initialise_head,
-    save_bundle,
-)
-from pneumoscope.training.activations import load_activations
+from pneumoscope.network import PneumoniaResNet50, save_bundle
 from pneumoscope.training.checkpoint import (
     Checkpoint,
     StageState,
     load_checkpoint,
+    load_weights,
     save_checkpoint,
-    save_tree,
+    save_weights,
 )
 from pneumoscope.training.environment import (
     choose_device,
@@ -54,15 +40,9 @@ from pneumoscope.training.environment import (
 )
 from pneumoscope.training.facts import RunFacts
 from pneumoscope.training.folder import RunFolder
-from pneumoscope.training.inputs import (
-    POOLED,
-    ActivationInputs,
-    FrozenInputs,
-    Inputs,
-    PixelInputs,
-)
 from pneumoscope.training.judging import describe_bundle, describe_context, judge_stages
-from pneumoscope.training.loop import EpochRow, Observer, Task, train_stage
+from pneumoscope.training.loop import EpochRow, Observer, Task, report_progress, train_stage
+from pneumoscope.training.preparation import prepare_run
 from pneumoscope.training.recipe import ClassWeighting, Stage
 from pneumoscope.training.recorders import MlflowRecorder, Several, TensorBoardRecorder
 from pneumoscope.training.request import (
@@ -71,6 +51,7 @@ from pneumoscope.training.request import (
     describe_request,
     parse_request,
 )
+from pneumoscope.training.stage_inputs import StageInputs
 
 
 @dataclass(frozen=True)
@@ -165,71 +146,7 @@ class _Run:
 
     def prepare(self) -> None:
         """Read the data, settle splits and weights, and write what a resume needs."""
-        request, say = self.request, self.observer.on_message
-        collection = open_collection(
-            request.data, request.options, progress=self._report("Unpacking")
-        )
-        manifest = build_manifest(collection, progress=self._report("Reading images"))
-        split = resolve_splits(
-            manifest.frame,
-            collection.layout,
-            ratios=self.facts.recipe.ratios,
-            grouping=Grouping(self.facts.recipe.grouping),
-            seed=request.seed,
-        )
-        notes = [*collection.notes, *manifest.notes, *split.notes]
-        excluded = [*collection.skipped, *manifest.excluded]
-        for note in notes:
-            say(note)
-        self.facts.frame = split.frame
-        network = PneumoniaResNet50(self.facts.recipe.dropout)
-        test_hashes = split.frame.filter(pl.col("split") == "test")["sha256"].to_list()
-        origin = choose_weights(
-            network,
-            request.weights,
-            test_hashes=test_hashes,
-            allow_contamination=request.allow_contamination,
-            seed=request.seed,
-            progress=self._report("Downloading weights"),
-        )
-        say(origin.note)
-        if not origin.keeps_head:
-            initialise_head(network, request.seed)
-        recipe = self.facts.recipe
-        wanted = recipe.preprocessing.normalisation
-        if origin.normalisation not in {None, wanted}:
-            say(
-                f"Pixels are normalised as the weights want it: {origin.normalisation}, "
-                f"not {wanted}."
-            )
-        if origin.normalisation is not None:
-            spec = recipe.preprocessing.model_copy(update={"normalisation": origin.normalisation})
-            recipe = recipe.model_copy(update={"preprocessing": spec})
-        if origin.name == "none" and any(stage.frozen_upto for stage in recipe.stages):
-            notes.append("The frozen layers start from random weights: their features mean little.")
-            say(notes[-1])
-        self.facts.recipe = recipe
-        self.facts.config |= {
-            "recipe": recipe.model_dump(mode="json"),
-            "layout": collection.layout.value,
-            "weights_taken": _describe_origin(origin),
-            "device_taken": self.facts.device.type,
-            "precision_taken": self.facts.precision.value,
-            "notes": notes,
-            "excluded": [
-                dataclasses.asdict(entry) | {"path": str(entry.path)} for entry in excluded
-            ],
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        write_manifest(self.facts.frame, self.folder.manifest)
-        self.folder.write_json(
-            self.folder.environment, describe_environment(self.facts.device, self.facts.precision)
-        )
-        hashes = sorted(origin.training_hashes)
-        self._save_weights(self.folder.initial, network, training_hashes=hashes)
-        self.folder.write_config(
-            self.facts.config
-        )  # last: a config means that the run can be resumed
+        prepare_run(self.folder, self.request, self.facts, self.observer)
 
     def reopen(self) -> None:
         """Read back what `prepare` wrote; say where the machine differs."""
@@ -254,12 +171,12 @@ class _Run:
         pixels = load_pixels(
             self.facts.frame,
             self.facts.recipe.preprocessing,
-            progress=self._report("Preparing pixels"),
+            progress=report_progress(self.observer, "Preparing pixels"),
         )
         network = PneumoniaResNet50(self.facts.recipe.dropout).to(
             self.facts.device, memory_format=torch.channels_last
         )
-        tree = self._load_weights(self.folder.initial, network)
+        tree = load_weights(self.folder.initial, network)
         summaries, best_epochs = {}, {}
         for stage in self.facts.recipe.stages:
             ended = self._train_stage(network, stage, pixels)
@@ -269,8 +186,8 @@ class _Run:
             self.facts,
             network,
             pixels,
-            lambda stage: self._load_weights(self.folder.stage_weights(stage), network),
-            progress=self._report("Judging validation and test images"),
+            lambda stage: load_weights(self.folder.stage_weights(stage), network),
+            progress=report_progress(self.observer, "Judging validation and test images"),
         )
         seen = self.facts.frame.filter(pl.col("split") != "test")["sha256"].to_list()
         validation = predictions.filter((pl.col("stage") == final) & (pl.col("split") == "val"))
@@ -308,7 +225,7 @@ class _Run:
         """Train what is left of a stage; return how it ended in words, and the epoch kept."""
         kept = self.folder.stage_weights(stage.name)
         if kept.is_file():
-            tree = self._load_weights(kept, network)
+            tree = load_weights(kept, network)
             return str(tree["summary"]), int(tree["best_epoch"])
         state = None
         if self.folder.checkpoint.is_file():
@@ -330,7 +247,7 @@ class _Run:
             self._keep_best(network)
             raise
         summary = _summarise(stage, state)
-        self._save_weights(kept, network, summary=summary, best_epoch=state.best_epoch)
+        save_weights(kept, network, summary=summary, best_epoch=state.best_epoch)
         self.observer.on_message(f"{stage.name}: {summary}.")
         return summary, state.best_epoch
 
@@ -368,7 +285,7 @@ class _Run:
                 f"({positives} PNEUMONIA, {len(train_rows) - positives} NORMAL in training)."
             )
         return Task(
-            inputs=self._build_inputs(network, stage, pixels),
+            inputs=StageInputs(self.facts, network, pixels, self.observer).build(stage),
             labels=labels,
             train_rows=train_rows,
             val_rows=val_rows,
@@ -378,71 +295,6 @@ class _Run:
             device=self.facts.device,
             autocast=self.facts.make_autocast(),
         )
-
-    def _build_inputs(
-        self, network: PneumoniaResNet50, stage: Stage, pixels: NDArray[np.uint8]
-    ) -> Inputs:
-        spec = self.facts.recipe.preprocessing
-        images = PixelInputs(pixels, spec, stage.augmentation, self.facts.device)
-        cut = _find_cut(stage)
-        if cut is None:
-            return images
-        if self._is_cacheable(stage):
-            source: Inputs = images
-            if cut == POOLED and self._later_cut is not None:
-                # What the next stage keeps frozen lies on the way: computed once, it serves both.
-                source = self._load_activations(network, images, self._later_cut) or images
-            stored = self._load_activations(network, source, cut)
-            if stored is not None:
-                return stored
-            self.observer.on_message("No room for the activation cache: computing them each epoch.")
-        return FrozenInputs(network, images, cut, self.facts.make_autocast())
-
-    @property
-    def _later_cut(self) -> str | None:
-        """The map that a later, cacheable stage stands on, if there is one."""
-        cuts = [_find_cut(stage) for stage in self.facts.recipe.stages if self._is_cacheable(stage)]
-        return next((cut for cut in cuts if cut not in {None, POOLED}), None)
-
-    def _is_cacheable(self, stage: Stage) -> bool:
-        plain = stage.augmentation is None and not stage.resolutions
-        return self.facts.recipe.cache and plain
-
-    def _load_activations(
-        self, network: PneumoniaResNet50, source: Inputs, cut: str
-    ) -> ActivationInputs | None:
-        return load_activations(
-            network,
-            source,
-            cut,
-            image_hashes=self.facts.frame["sha256"].to_list(),
-            spec=self.facts.recipe.preprocessing,
-            autocast=self.facts.make_autocast(),
-            device=self.facts.device,
-            progress=self._report(f"Computing what is frozen, up to {cut}"),
-        )
-
-    def _report(self, title: str) -> Callable[[int, int], None]:
-        """Return a progress callback for long work outside the epochs."""
-        return lambda done, total: self.observer.on_progress(title, done, total)
-
-    def _save_weights(self, path: Path, network: PneumoniaResNet50, **facts: Any) -> None:
-        save_tree(path, {"network": network.state_dict(), **facts})
-
-    def _load_weights(self, path: Path, network: PneumoniaResNet50) -> dict[str, Any]:
-        try:
-            tree: dict[str, Any] = torch.load(
-                path, map_location=self.facts.device, weights_only=True
-            )
-            network.load_state_dict(tree["network"])
-        except READ_ERRORS as error:
-            raise RunError(f"{path} is damaged; start a new run in another folder.") from error
-        return tree
-
-
-def _find_cut(stage: Stage) -> str | None:
-    """Return behind what a stage's batches stand; the head alone needs no map, only its mean."""
-    return {"layer4": POOLED}.get(stage.frozen_upto or "", stage.frozen_upto)
 
 
 def _summarise(stage: Stage, state: StageState) -> str:
@@ -454,13 +306,3 @@ def _summarise(stage: Stage, state: StageState) -> str:
     if stage.averaging:
         return f"{stopped}, averaged weights of epoch {state.best_epoch}"
     return f"{stopped}, best {state.best_epoch}"
-
-
-def _describe_origin(origin: WeightsOrigin) -> dict[str, Any]:
-    return {
-        "name": origin.name,
-        "sha256": origin.sha256,
-        "note": origin.note,
-        "phantom": origin.phantom,
-        "contaminated": origin.contaminated,
-    }
