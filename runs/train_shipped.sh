@@ -6,7 +6,7 @@
 # DATA holds chest_xray/ (Kermany V2 as Kaggle lays it out; train/ and val/ are enough) and adults/
 # (radiographs of another population, for the population check). OUT, runs/shipped by default, gets
 # the run and, as OUT/bundle, what is copied to src/pneumoscope/weights. A run that was interrupted
-# goes on where it stood. Wall time on 2 cores: see docs/experiments.md.
+# goes on where it stood. It takes about an hour and a half on 2 cores with bf16 (docs/experiments.md).
 #
 # SMOKE=1 takes one image in twenty and small pictures: minutes instead of hours, for a test.
 set -euo pipefail

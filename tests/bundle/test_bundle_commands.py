@@ -48,7 +48,7 @@ def test_show_tells_what_a_bundle_is(run: Callable[..., str], make_bundle: MakeB
         "kaggle",
         "train 50 (NORMAL 20, PNEUMONIA 30)",
         "224×224, stretch, bilinear, normalised as imagenet",
-        "balanced (decides)",
+        "balanced (decides alone)",
         "0.400",
         "finetuned",
         "0.980",

@@ -239,7 +239,7 @@ def test_a_bundle_is_shown_and_verified(run, bundle, tmp_path):
     shown = run("bundle", "show", bundle)
     assert shown.code == 0
     assert "synthetic phantoms" in shown.out
-    assert "balanced (decides)" in shown.out
+    assert "balanced (decides alone)" in shown.out
     assert run("bundle", "verify", bundle).out.endswith("all as written.\n")
     shutil.copytree(bundle, tmp_path / "copy")
     with (tmp_path / "copy" / "model.safetensors").open("r+b") as stream:
@@ -252,6 +252,13 @@ def test_a_bundle_is_shown_and_verified(run, bundle, tmp_path):
     refused = run("predict", "x.png", "--bundle", tmp_path / "copy")
     assert refused.code == 2
     assert "model.safetensors is damaged" in refused.err
+
+
+def test_the_model_in_the_box_has_a_name(run):
+    assert run("bundle", "verify", "bundled").out.endswith("all as written.\n")
+    shown = run("bundle", "show", "bundled")
+    assert "Kermany" in shown.out
+    assert "CC-BY-4.0" in shown.out
 
 
 def test_runs_are_compared(run, finished_run, tmp_path):

@@ -100,10 +100,20 @@ def test_the_population_check_knows_the_population_it_was_shown():
         fit_population(TRAINED.squares, HELD.squares, narrow[:20])
     )
     assert check is not None
-    flagged = [check.is_outside(square, NEW.features[0]) for square in narrow[20:]]
+    flagged = [check.is_outside(square) for square in narrow[20:]]
     assert np.mean(flagged) >= 0.8
-    own = [check.is_outside(square, NEW.features[0]) for square in NEW.squares]
+    own = [check.is_outside(square) for square in NEW.squares]
     assert np.mean(own) <= 0.1
+
+
+def test_two_populations_far_apart_have_the_limit_between_them():
+    # Nothing of the calibration part comes near the other population: none of it is flagged.
+    check = PopulationCheck.from_reference(
+        fit_population(TRAINED.squares, HELD.squares, np.ascontiguousarray(NEW.squares[:, ::-1]))
+    )
+    assert check is not None
+    assert not any(check.is_outside(square) for square in HELD.squares)
+    assert all(check.is_outside(square) for square in NEW.squares[:, ::-1])
 
 
 @pytest.mark.parametrize("change", [vary, turn, crop, shuffle])

@@ -39,8 +39,28 @@ SplitColumnOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option(min=0, help="Where all randomness starts.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Print results only.")]
+
+
+def _find_bundle(path: Path | None) -> Path | None:
+    """Return the folder of the model in the box for its name, every other path as it is."""
+    if path != Path("bundled") or path.exists():
+        return path
+    from pneumoscope.runtime import find_bundled_model
+
+    return find_bundled_model()
+
+
+BundleArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="BUNDLE",
+        callback=_find_bundle,
+        help="A saved model, such as runs/NAME/bundle, or `bundled`: the one in the box.",
+    ),
+]
 BundleOption = Annotated[
-    Path | None, typer.Option(help="The bundle to use; the model in the box by default.")
+    Path | None,
+    typer.Option(callback=_find_bundle, help="The bundle to use; the model in the box by default."),
 ]
 EngineOption = Annotated[str, typer.Option(help="`openvino` or `onnxruntime`.")]
 PrecisionOption = Annotated[

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pneumoscope._probability import format_probability
+from pneumoscope.cli._options import BundleArgument
 from pneumoscope.cli.equipment import equip
-from pneumoscope.cli.sharing import BundleArgument, annotate, push
+from pneumoscope.cli.sharing import annotate, push
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -119,7 +120,7 @@ def _list_points(bundle: Bundle) -> Table:
         "specificity",
     )
     for name, point in bundle.info.operating_points.items():
-        decides = " (decides)" if name == bundle.info.decides else ""
+        decides = " (decides alone)" if name == bundle.info.decides else ""
         _add_row(
             table,
             f"{name}{decides}",

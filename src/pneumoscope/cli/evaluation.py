@@ -9,6 +9,7 @@ import typer
 
 from pneumoscope.cli._left_out import report_left_out
 from pneumoscope.cli._options import (
+    BundleArgument,
     EngineOption,
     LabelColumnOption,
     LayoutOption,
@@ -27,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    bundle: Annotated[Path, typer.Argument(help="The bundle to judge, such as runs/a/bundle.")],
+    bundle: BundleArgument,
     data: Annotated[Path, typer.Argument(help="A folder, manifest, .npz or archive with labels.")],
     out: Annotated[Path, typer.Option(help="The folder for numbers, figures and the report.")],
     split: Annotated[
@@ -47,7 +48,7 @@ def evaluate(
 
     Says when images were among those that the bundle was trained on.
 
-    Example: `pneumoscope evaluate runs/first/bundle other_hospital/ --out evaluation/`
+    Example: `pneumoscope evaluate bundled other_hospital/ --out evaluation/`
     """
     from pneumoscope._extras import require_extra
 

@@ -8,11 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pneumoscope.cli._options import QuietOption
-
-BundleArgument = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle, such as runs/NAME/bundle.")
-]
+from pneumoscope.cli._options import BundleArgument, QuietOption
 
 
 def annotate(

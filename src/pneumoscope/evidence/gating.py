@@ -93,7 +93,9 @@ def fit_population(
 ) -> dict[str, NDArray[Any]]:
     """Return the arrays `population_*` of a population check.
 
-    Ridge-penalised logistic regression on the descriptors, both populations weighing the same.
+    Ridge-penalised logistic regression on the descriptors, both populations weighing the same. The
+    limit lies midway between the tails of the two, and never flags more of the calibration part
+    than `FLAGGED`.
 
     Parameters
     ----------
@@ -110,7 +112,9 @@ def fit_population(
     model = LogisticRegression(C=_TRUST, max_iter=2000, class_weight="balanced")
     model.fit((described - mean) / scale, outside)
     weight = (model.coef_[0] / scale).astype(np.float32)
-    limit = np.quantile(describe(held_squares) @ weight, 1 - FLAGGED)
+    own = np.quantile(describe(held_squares) @ weight, 1 - FLAGGED)
+    theirs = np.quantile(describe(others) @ weight, FLAGGED)
+    limit = max(own, (own + theirs) / 2)
     return {"population_weight": weight, "population_limit": np.array(limit)}
 
 

@@ -16,6 +16,8 @@ _DIRECTIONS = 8
 _THUMBNAIL = 16
 #: Numbers that describe an image.
 LENGTH = _CELLS * _CELLS * _DIRECTIONS + _THUMBNAIL * _THUMBNAIL
+_ALONG = np.arange(_SIDE) * _CELLS // _SIDE
+_CELL_OF_PIXEL = _ALONG[:, None] * _CELLS + _ALONG
 #: Grey levels; below this contrast an edge or a shade counts for less.
 _FAINT_EDGE, _FAINT_SHADE = 0.7, 4.0
 
@@ -43,14 +45,14 @@ def _count_directions(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     length = np.hypot(right, down)
     # A direction between two bins counts in both, in shares.
     place = np.arctan2(down, right) / (2 * np.pi) * _DIRECTIONS % _DIRECTIONS
-    lower = np.floor(place)
+    lower = place.astype(np.intp)
     share = place - lower
-    cells = np.empty((count, _CELLS, _CELLS, _DIRECTIONS), np.float32)
-    for index in range(_DIRECTIONS):
-        here = (lower % _DIRECTIONS == index) * (1 - share)
-        here += ((lower + 1) % _DIRECTIONS == index) * share
-        weighted = (length * here).reshape(count, _CELLS, cell, _CELLS, cell)
-        cells[..., index] = weighted.mean((2, 4))
+    cells = np.zeros(count * _CELLS * _CELLS * _DIRECTIONS)
+    first = (np.arange(count)[:, None, None] * _CELLS**2 + _CELL_OF_PIXEL) * _DIRECTIONS
+    for direction, weight in ((lower, 1 - share), (lower + 1, share)):
+        bins = first + direction % _DIRECTIONS
+        cells += np.bincount(bins.ravel(), (length * weight).ravel(), len(cells))
+    cells = cells.reshape(count, _CELLS, _CELLS, _DIRECTIONS) / cell**2
     energy = np.pad(cells.sum(-1), ((0, 0), (1, 1), (1, 1)), "edge")
     around = [energy[:, i : i + _CELLS, j : j + _CELLS] for i in range(3) for j in range(3)]
     contrast = np.mean(around, axis=0)[..., None] + _FAINT_EDGE**2

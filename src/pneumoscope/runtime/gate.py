@@ -187,5 +187,5 @@ def measure_distances(
     distance within it (Wang et al., "ViM", CVPR 2022).
     """
     centred = features.astype(np.float64) - mean
-    within = centred @ basis.T.astype(np.float64)
+    within = centred @ np.asarray(basis, np.float64).T
     return np.asarray((centred**2).sum(1) - (within**2).sum(1))

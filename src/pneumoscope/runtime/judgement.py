@@ -91,7 +91,7 @@ class Judge:
     ) -> Objection:
         """Return what speaks against answering an image, whatever the answer would be."""
         reason = self._gate.check(radiograph, square, features)
-        outside = self._population is not None and self._population.is_outside(square, features)
+        outside = self._population is not None and self._population.is_outside(square)
         return Objection(reason, outside)
 
     def judge(

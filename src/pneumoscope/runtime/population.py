@@ -37,15 +37,12 @@ class PopulationCheck:
         weight = np.asarray(arrays["population_weight"], np.float64)
         return cls(weight, float(arrays["population_limit"]))
 
-    def is_outside(self, square: NDArray[np.uint8], features: NDArray[np.float32]) -> bool:
+    def is_outside(self, square: NDArray[np.uint8]) -> bool:
         """Whether the image lies outside the model's population.
 
         Parameters
         ----------
         square
             The radiograph as the network sees it, uint8 [size, size]; no property of the file.
-        features
-            Of the forward pass, float32 [2048]; not looked at, since the descriptor tells more.
         """
-        del features
         return bool(describe(square[None])[0] @ self._weight > self._limit)
