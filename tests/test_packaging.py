@@ -14,6 +14,7 @@ import pytest
 from pneumoscope.bundle import (
     BundleInfo,
     DataInfo,
+    ImageHashes,
     OperatingPointInfo,
     find_shipped_bundle,
     read_bundle,
@@ -44,7 +45,7 @@ def _write_stand_in(folder: Path) -> None:
         weights={"fc.weight": np.ones((1, 4), np.float32)},
         graph=lambda places: b"graph",
         reference={"logits": np.zeros(2, np.float32)},
-        training_hashes=[],
+        training_images=ImageHashes(),
     )
 
 

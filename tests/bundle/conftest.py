@@ -13,6 +13,7 @@ from pneumoscope.bundle import (
     Bundle,
     BundleInfo,
     DataInfo,
+    ImageHashes,
     OperatingPointInfo,
     write_bundle,
 )
@@ -62,7 +63,7 @@ def make_bundle(tmp_path: Path, make_info: MakeInfo) -> MakeBundle:
             },
             "graph": lambda places: repr(sorted(places)).encode(),
             "reference": {"logits": np.array([-1.5, 2.5], np.float32), "labels": np.array([0, 1])},
-            "training_hashes": DIGESTS,
+            "training_images": ImageHashes(DIGESTS),
         }
         info = changes.pop("info", None) or make_info()
         return write_bundle(path, info, **{**arguments, **changes})

@@ -22,6 +22,7 @@ from pneumoscope.bundle import (
     Bundle,
     BundleInfo,
     Calibration,
+    ImageHashes,
     OperatingPointInfo,
     narrow,
     pack_tensors,
@@ -40,14 +41,14 @@ def test_a_bundle_comes_back_as_it_was_written(
 ) -> None:
     opened = read_bundle(make_bundle().path)
     assert opened.info.model_copy(update={"files": {}}) == make_info()
-    assert opened.training_hashes() == {"ff" * 32, "00" * 32, "ab" * 32}
+    assert set(opened.training_images().sha256) == {"ff" * 32, "00" * 32, "ab" * 32}
     np.testing.assert_array_equal(opened.reference()["logits"], np.float32([-1.5, 2.5]))
     assert verify_bundle(opened.path) == []
     assert repr(opened).startswith("Bundle('tiny', ")
 
 
 def test_a_bundle_without_training_images_has_an_empty_set(make_bundle: MakeBundle) -> None:
-    assert make_bundle(training_hashes=[]).training_hashes() == frozenset()
+    assert make_bundle(training_images=ImageHashes()).training_images() == ImageHashes()
 
 
 def test_training_hashes_are_stored_sorted(make_bundle: MakeBundle) -> None:

@@ -219,7 +219,7 @@ def test_images_of_unknown_names_cannot_write_into_the_page(erring_bundle, stran
 
 def test_images_of_the_training_are_noticed(bundle, phantoms, tmp_path):
     result = evaluate_bundle(bundle, phantoms, tmp_path / "out")
-    seen = len(read_bundle(bundle).training_hashes())
+    seen = len(read_bundle(bundle).training_images().sha256)
     sentence = f"{seen} of 60 images"
     (warning,) = [w for w in result.warnings if "was trained or chosen on" in w]
     assert warning.startswith(sentence)
@@ -229,7 +229,7 @@ def test_images_of_the_training_are_noticed(bundle, phantoms, tmp_path):
 
 def test_the_unseen_among_seen_images_are_judged_apart(bundle, phantoms, tmp_path):
     result = evaluate_bundle(bundle, phantoms, tmp_path / "out")
-    seen = len(read_bundle(bundle).training_hashes())
+    seen = len(read_bundle(bundle).training_images().sha256)
     written = json.loads((result.out / "metrics.json").read_text())
     assert written[result.stage]["unseen"]["n"] == 60 - seen
     rows = pl.read_csv(result.out / "predictions.csv")

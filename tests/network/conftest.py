@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pneumoscope.bundle import Bundle, BundleInfo, DataInfo, OperatingPointInfo
+from pneumoscope.bundle import Bundle, BundleInfo, DataInfo, ImageHashes, OperatingPointInfo
 from pneumoscope.images import PreprocessingSpec, from_array, preprocess
 from pneumoscope.network import PneumoniaResNet50, draw_weights, save_bundle
 
@@ -84,7 +84,7 @@ def bundle(network: PneumoniaResNet50, tmp_path_factory: pytest.TempPathFactory)
         network,
         make_info(),
         reference={"logits": np.zeros(2, np.float32), "labels": np.array([0, 1])},
-        training_hashes=[SEEN],
+        training_images=ImageHashes((SEEN,)),
     )
 
 

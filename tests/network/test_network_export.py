@@ -16,7 +16,14 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from pneumoscope.bundle import Bundle, BundleInfo, DataInfo, OperatingPointInfo, write_files
+from pneumoscope.bundle import (
+    Bundle,
+    BundleInfo,
+    DataInfo,
+    ImageHashes,
+    OperatingPointInfo,
+    write_files,
+)
 from pneumoscope.errors import BundleError
 from pneumoscope.images import PreprocessingSpec, preprocess, read
 from pneumoscope.network import (
@@ -196,4 +203,4 @@ def _save(tmp_path: Path, network: PneumoniaResNet50, **changes: Any) -> Bundle:
         "data": DataInfo(layout="kaggle", sources=[], counts={}),
     }
     info = BundleInfo(**{**fields, **changes})
-    return save_bundle(tmp_path / "b", network, info, reference={}, training_hashes=[])
+    return save_bundle(tmp_path / "b", network, info, reference={}, training_images=ImageHashes())

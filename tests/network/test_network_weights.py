@@ -29,6 +29,7 @@ from pneumoscope.bundle import (
     Bundle,
     BundleInfo,
     DataInfo,
+    ImageHashes,
     LicenceInfo,
     OperatingPointInfo,
     annotate_bundle,
@@ -280,13 +281,15 @@ def test_bundled_weights_are_found_in_the_box(
     request_: str,
 ) -> None:
     monkeypatch.setattr("pneumoscope.network.weights.find_shipped_bundle", lambda: bundle.path)
-    origin = choose_weights(fresh, request_, imagenet=NOWHERE, test_hashes=["aa" * 32])
+    origin = choose_weights(
+        fresh, request_, imagenet=NOWHERE, test_images=ImageHashes(("aa" * 32,))
+    )
     assert origin.name == "bundled"
     assert origin.note.startswith("Starting from the weights that come with Pneumoscope.")
     assert origin.normalisation is Normalisation.IMAGENET
     assert torch.equal(fresh.state_dict()["fc.weight"], load_network(bundle).fc.weight)
     with pytest.raises(WeightsError, match="weights bundled have seen 1 of 1 test images"):
-        choose_weights(fresh, "bundled", test_hashes=[SEEN])
+        choose_weights(fresh, "bundled", test_images=ImageHashes((SEEN,)))
 
 
 def test_auto_prefers_imagenet_to_the_box(
@@ -326,12 +329,12 @@ def test_auto_never_starts_from_weights_that_saw_a_test_image(
     fresh: PneumoniaResNet50, bundle: Bundle
 ) -> None:
     origin = choose_weights(
-        fresh, "auto", test_hashes=[SEEN, "aa" * 32, "bb" * 32, "cc" * 32], imagenet=NOWHERE,
-        shipped=bundle.path, seed=7,
+        fresh, "auto", imagenet=NOWHERE, shipped=bundle.path, seed=7,
+        test_images=ImageHashes((SEEN, "aa" * 32, "bb" * 32, "cc" * 32)),
     )  # fmt: skip
     assert origin.name == "none"
     assert "bundled weights have seen 1 of 4 test images (25.0%), so random weights" in origin.note
-    assert origin.training_hashes == frozenset()
+    assert origin.training_images == ImageHashes()
     assert torch.equal(fresh.conv1.weight, _make_state(7)["conv1.weight"])
 
 
@@ -339,7 +342,16 @@ def test_named_weights_that_saw_a_test_image_are_refused(
     fresh: PneumoniaResNet50, bundle: Bundle
 ) -> None:
     with pytest.raises(WeightsError, match=r"have seen 1 of 2 test images \(50\.0%\); start from"):
-        choose_weights(fresh, str(bundle.path), test_hashes=[SEEN, "aa" * 32])
+        choose_weights(
+            fresh,
+            str(bundle.path),
+            test_images=ImageHashes(
+                (
+                    SEEN,
+                    "aa" * 32,
+                )
+            ),
+        )
 
 
 def test_weights_inside_a_bundle_remember_what_they_saw(
@@ -347,7 +359,7 @@ def test_weights_inside_a_bundle_remember_what_they_saw(
 ) -> None:
     file = bundle.path / "model.safetensors"
     with pytest.raises(WeightsError, match="have seen 1 of 1 test images"):
-        choose_weights(fresh, str(file), test_hashes=[SEEN])
+        choose_weights(fresh, str(file), test_images=ImageHashes((SEEN,)))
 
 
 @pytest.mark.parametrize("request_", ["auto", "bundled"])
@@ -355,7 +367,7 @@ def test_contamination_can_be_allowed_and_is_counted(
     fresh: PneumoniaResNet50, bundle: Bundle, request_: str
 ) -> None:
     origin = choose_weights(
-        fresh, request_, test_hashes=[SEEN, "aa" * 32], allow_contamination=True,
+        fresh, request_, test_images=ImageHashes((SEEN, "aa" * 32,)), allow_contamination=True,
         imagenet=NOWHERE, shipped=bundle.path,
     )  # fmt: skip
     assert origin.name == "bundled"
@@ -365,10 +377,10 @@ def test_contamination_can_be_allowed_and_is_counted(
 
 
 def test_weights_that_saw_other_images_are_taken(fresh: PneumoniaResNet50, bundle: Bundle) -> None:
-    origin = choose_weights(fresh, str(bundle.path), test_hashes=["aa" * 32])
+    origin = choose_weights(fresh, str(bundle.path), test_images=ImageHashes(("aa" * 32,)))
     assert origin.name == "bundle:plausible"
     assert origin.contaminated == 0
-    assert origin.training_hashes == {SEEN}
+    assert origin.training_images == ImageHashes((SEEN,))
     assert origin.normalisation is Normalisation.IMAGENET
     assert origin.sha256 == bundle.info.files["model.safetensors"].sha256
     assert origin.keeps_head
@@ -383,7 +395,7 @@ def test_a_bundle_from_phantoms_says_so(tmp_path: Path, fresh: PneumoniaResNet50
         operating_points={"balanced": OperatingPointInfo(threshold=0.5, target="x")},
         data=DataInfo(layout="folders", sources=["phantom"], counts={}, phantom=True),
     )
-    save_bundle(tmp_path / "b", fresh, info, reference={}, training_hashes=[])
+    save_bundle(tmp_path / "b", fresh, info, reference={}, training_images=ImageHashes())
     origin = load_initial_weights(fresh, tmp_path / "b")
     assert origin.phantom
     assert "synthetic phantoms" in origin.note

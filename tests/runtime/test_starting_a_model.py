@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import pneumoscope
-from pneumoscope.bundle import GOLDEN, GRAPH, PrecisionInfo, read_bundle, write_files
+from pneumoscope.bundle import GOLDEN, GRAPH, ImageHashes, PrecisionInfo, read_bundle, write_files
 from pneumoscope.errors import BundleError, PneumoscopeError
 from pneumoscope.network import load_network, save_bundle
 from pneumoscope.runtime import measure_deviation, start_engine
@@ -65,7 +65,13 @@ def test_other_weights_in_the_same_place_give_other_answers(bundle, tmp_path):
         network.fc.weight.mul_(-1)
         network.fc.bias.mul_(-1)
     info = read_bundle(bundle).info
-    save_bundle(place, network, info, reference=read_bundle(bundle).reference(), training_hashes=[])
+    save_bundle(
+        place,
+        network,
+        info,
+        reference=read_bundle(bundle).reference(),
+        training_images=ImageHashes(),
+    )
     after = pneumoscope.load(place).predict_pixels(SQUARES).logits
     assert after == pytest.approx(-before, abs=1e-5)
 

@@ -86,7 +86,7 @@ def test_the_bundle_answers_as_the_run_was_judged(finished_run):
 
 def test_the_bundle_remembers_what_it_was_trained_on(finished_run):
     frame = pl.read_parquet(finished_run / "manifest.parquet")
-    hashes = read_bundle(finished_run / "bundle").training_hashes()
+    hashes = read_bundle(finished_run / "bundle").training_images().sha256
     assert set(frame.filter(pl.col("split") != "test")["sha256"]) == set(hashes)
 
 
@@ -246,4 +246,4 @@ def test_data_without_a_test_part_is_judged_on_validation(phantoms, quick, tmp_p
     result = train(TrainingRequest(data, tmp_path / "run", recipe, weights="none"), Silent())
     assert set(result.metrics["finetuned"]) == {"val"}
     assert result.metrics["finetuned"]["val"]["n"] == len(images[::4])
-    assert len(read_bundle(tmp_path / "run" / "bundle").training_hashes()) == len(images)
+    assert len(read_bundle(tmp_path / "run" / "bundle").training_images().sha256) == len(images)

@@ -4,6 +4,7 @@ from pneumoscope.bundle.annotating import annotate_bundle
 from pneumoscope.bundle.card import write_card
 from pneumoscope.bundle.facts import read_facts, read_folds, summarise_folds
 from pneumoscope.bundle.hub import PushedBundle, push_bundle
+from pneumoscope.bundle.image_hashes import ImageHashes
 from pneumoscope.bundle.reading import (
     Bundle,
     find_shipped_bundle,
@@ -31,7 +32,7 @@ from pneumoscope.bundle.schema import (
     PrecisionInfo,
 )
 from pneumoscope.bundle.tensors import TensorPlace, narrow, pack_tensors
-from pneumoscope.bundle.writing import pack_arrays, write_bundle, write_files
+from pneumoscope.bundle.writing import pack_arrays, pack_images, write_bundle, write_files
 
 __all__ = [
     "FOLD_NUMBERS",
@@ -49,6 +50,7 @@ __all__ = [
     "DatasetFacts",
     "FileInfo",
     "FoldInfo",
+    "ImageHashes",
     "LicenceInfo",
     "OperatingPointInfo",
     "PrecisionInfo",
@@ -59,6 +61,7 @@ __all__ = [
     "is_bundle",
     "narrow",
     "pack_arrays",
+    "pack_images",
     "pack_tensors",
     "push_bundle",
     "read_bundle",

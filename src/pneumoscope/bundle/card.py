@@ -134,7 +134,7 @@ def _write_data(info: BundleInfo, facts: CardFacts) -> list[str]:
         rows = [[split, *(row.get(c, 0) for c in classes)] for split, row in data.counts.items()]
         parts.append(write_table(["part", *classes], rows))
     parts.append(
-        "`training_images.npz` holds the sha256 of every image that it was trained on, so that "
+        "`training_images.npz` holds hashes of every image that it was trained on, so that "
         "nobody tests it on them unawares."
     )
     return parts

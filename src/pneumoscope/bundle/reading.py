@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoscope._files import hash_bytes, hash_file
+from pneumoscope.bundle.image_hashes import ImageHashes, unpack_digests
 from pneumoscope.bundle.schema import (
     INFO,
     MAX_INFO_BYTES,
@@ -75,12 +76,15 @@ class Bundle:
         """Return the arrays of `reference.npz`: scores, labels and statistics to compare with."""
         return self.arrays(REFERENCE)
 
-    def training_hashes(self) -> frozenset[str]:
-        """Return the sha256, 64 hexadecimal digits each, of every image that trained the model."""
-        digests = self.arrays(TRAINING_IMAGES).get("sha256")
-        if digests is None or digests.dtype != np.uint8 or digests.shape[1:] != (32,):
-            raise BundleError(f"{self.path}: {TRAINING_IMAGES} holds no sha256; {_FRESH_COPY}.")
-        return frozenset(row.tobytes().hex() for row in digests)
+    def training_images(self) -> ImageHashes:
+        """Return the hashes of every image that trained the model; each kind sorted by itself."""
+        arrays = self.arrays(TRAINING_IMAGES)
+        arrays.setdefault("phash", np.empty((0, 32), np.uint8))
+        for name in ("sha256", "phash"):
+            rows = arrays.get(name)
+            if rows is None or rows.dtype != np.uint8 or rows.shape[1:] != (32,):
+                raise BundleError(f"{self.path}: {TRAINING_IMAGES} holds no {name}; {_FRESH_COPY}.")
+        return ImageHashes(unpack_digests(arrays["sha256"]), unpack_digests(arrays["phash"]))
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> list[str]:
         """Hash every file again, checked before or not; return what is wrong, in words."""

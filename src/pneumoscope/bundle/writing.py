@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pneumoscope._files import hash_bytes, hash_file
 from pneumoscope.bundle.card import write_card
+from pneumoscope.bundle.image_hashes import ImageHashes, pack_digests
 from pneumoscope.bundle.reading import Bundle, is_bundle, read_bundle
 from pneumoscope.bundle.schema import (
     CARD,
@@ -40,7 +41,7 @@ def write_bundle(
     weights: Mapping[str, NDArray[Any]],
     graph: Callable[[Mapping[str, TensorPlace]], bytes],
     reference: Mapping[str, NDArray[Any]],
-    training_hashes: Iterable[str],
+    training_images: ImageHashes,
     card: str | None = None,
 ) -> Bundle:
     """Write a bundle from arrays, and return it opened.
@@ -57,8 +58,8 @@ def write_bundle(
         Given where each tensor lies in `model.safetensors`, returns the bytes of `model.onnx`.
     reference
         Plain arrays to compare with later: scores, labels, statistics.
-    training_hashes
-        sha256 of every image that trained the model or the weights it started from.
+    training_images
+        Every image that trained the model or the weights it started from.
     card
         The model card; written from `info` where it is not given.
 
@@ -78,7 +79,7 @@ def write_bundle(
         WEIGHTS: packed,
         GRAPH: graph(places),
         REFERENCE: pack_arrays(reference),
-        TRAINING_IMAGES: pack_arrays({"sha256": _pack_digests(training_hashes)}),
+        TRAINING_IMAGES: pack_images(training_images),
     }
     if card is not None:
         files[CARD] = card.encode()
@@ -191,7 +192,9 @@ def _list_arrays(archive: bytes | Path | None) -> list[str]:
         return []
 
 
-def _pack_digests(hashes: Iterable[str]) -> NDArray[np.uint8]:
-    """Return uint8 [N, 32], sorted and without repetition."""
-    rows = sorted({bytes.fromhex(digest) for digest in hashes})
-    return np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 32)
+def pack_images(images: ImageHashes) -> bytes:
+    """Return the bytes of `training_images.npz`: every hash once, sorted."""
+    arrays = {"sha256": pack_digests(sorted(set(images.sha256)))}
+    if images.phash:
+        arrays["phash"] = pack_digests(sorted(set(images.phash)))
+    return pack_arrays(arrays)

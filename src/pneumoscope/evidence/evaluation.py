@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pneumoscope import __version__
-from pneumoscope.bundle import Bundle
+from pneumoscope.bundle import Bundle, ImageHashes
 from pneumoscope.datasets import (
     SPLITS,
     CollectionOptions,
@@ -79,9 +79,10 @@ def evaluate_bundle(
     predictor = load(bundle, engine=engine, precision=precision)
     collection = open_collection(data, options)
     manifest = build_manifest(collection, progress=progress)
-    hashes = list(predictor.bundle.training_hashes())
+    images = ImageHashes(tuple(manifest.frame["sha256"]), tuple(manifest.frame["phash"]))
+    seen = pl.Series("seen", predictor.bundle.training_images().find(images))
     # A patient, or a copy, of whom the bundle saw one image is no stranger to it.
-    whole = manifest.frame.with_columns(seen=pl.col("sha256").is_in(hashes).any().over("group"))
+    whole = manifest.frame.with_columns(seen).with_columns(pl.col("seen").any().over("group"))
     frame, split, note = _choose_split(whole, collection.layout, split)
     notes = [*collection.notes, *manifest.notes, note]
     final = str(predictor.bundle.info.training.get("final", "model"))

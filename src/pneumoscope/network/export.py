@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pneumoscope.bundle import Bundle, BundleInfo, narrow, read_bundle, write_bundle
+from pneumoscope.bundle import Bundle, BundleInfo, ImageHashes, narrow, read_bundle, write_bundle
 from pneumoscope.errors import BundleError
 from pneumoscope.network.graph import build_graph
 from pneumoscope.network.resnet import PneumoniaResNet50
@@ -28,7 +28,7 @@ def save_bundle(
     info: BundleInfo,
     *,
     reference: Mapping[str, NDArray[Any]],
-    training_hashes: Iterable[str],
+    training_images: ImageHashes,
     card: str | None = None,
 ) -> Bundle:
     """Write `network` as a bundle, whole or not at all, and return it opened.
@@ -49,7 +49,7 @@ def save_bundle(
         weights={name: np.ascontiguousarray(array) for name, array in weights.items()},
         graph=lambda places: build_graph(network, places, size=size, location=_WEIGHTS),
         reference=reference,
-        training_hashes=training_hashes,
+        training_images=training_images,
         card=card,
     )
 

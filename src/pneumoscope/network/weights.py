@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from pneumoscope._files import hash_file
-from pneumoscope.bundle import Bundle, find_shipped_bundle, is_bundle, read_bundle
+from pneumoscope.bundle import Bundle, ImageHashes, find_shipped_bundle, is_bundle, read_bundle
 from pneumoscope.errors import DownloadError, WeightsError
 from pneumoscope.images import Normalisation
 from pneumoscope.network.download import (
@@ -25,6 +25,7 @@ from pneumoscope.network.resnet import PneumoniaResNet50, initialise_head
 from pneumoscope.network.states import fit_state, read_state
 
 Progress = Callable[[int, int], None]
+_NO_IMAGES = ImageHashes()
 
 _OTHER_WAYS = (
     "use --weights PATH (a state dict of torchvision's or timm's resnet50, or a bundle), set "
@@ -44,8 +45,8 @@ class WeightsOrigin:
     """Of the file of the weights; None for random ones."""
     normalisation: Normalisation | None = None
     """What the weights were trained with; None where that is not known or does not matter."""
-    training_hashes: frozenset[str] = frozenset()
-    """sha256 of every image that the weights have seen, where they say so."""
+    training_images: ImageHashes = _NO_IMAGES
+    """Every image that the weights have seen, where they say so."""
     phantom: bool = False
     """The weights come from synthetic radiographs."""
     keeps_head: bool = False
@@ -66,17 +67,17 @@ class Contamination:
         return f"{self.seen} of {self.total} test images ({share:.1%})"
 
 
-def check_contamination(origin: WeightsOrigin, test_hashes: Collection[str]) -> Contamination:
-    """Count the test images, by sha256, that the weights say they were trained on."""
-    seen = sum(digest in origin.training_hashes for digest in test_hashes)
-    return Contamination(seen, len(test_hashes))
+def check_contamination(origin: WeightsOrigin, test_images: ImageHashes) -> Contamination:
+    """Count the test images that the weights say they were trained on, copies included."""
+    found = origin.training_images.find(test_images)
+    return Contamination(int(found.sum()), len(found))
 
 
 def choose_weights(
     network: PneumoniaResNet50,
     request: str = "auto",
     *,
-    test_hashes: Collection[str] = (),
+    test_images: ImageHashes = _NO_IMAGES,
     allow_contamination: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
@@ -91,8 +92,8 @@ def choose_weights(
         `auto`: ImageNet's where they are cached or can be had, else the bundled ones; never what
         has seen a test image, rather none. `imagenet`, `bundled`, `none`, or a path: a state dict
         (`.pth`, `.pt`, `.safetensors`) or a bundle.
-    test_hashes
-        sha256 of the test images; weights that were trained on one of them are refused.
+    test_images
+        Weights that were trained on one of them, or on a copy of one, are refused.
     allow_contamination
         Take them all the same; the count is in the result, for every report.
     seed
@@ -121,7 +122,7 @@ def choose_weights(
             origin = draw_weights(network, seed)
         case _:
             origin = _load_path(network, Path(request))
-    contamination = check_contamination(origin, test_hashes)
+    contamination = check_contamination(origin, test_images)
     if contamination.seen and allow_contamination:
         origin = dataclasses.replace(
             origin,
@@ -247,7 +248,7 @@ def _load_bundle(network: PneumoniaResNet50, bundle: Bundle) -> WeightsOrigin:
         + _name_terms(bundle),
         sha256=info.files["model.safetensors"].sha256,
         normalisation=info.preprocessing.normalisation,
-        training_hashes=bundle.training_hashes(),
+        training_images=bundle.training_images(),
         phantom=info.data.phantom,
         keeps_head=True,
     )

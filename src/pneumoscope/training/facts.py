@@ -10,6 +10,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from pneumoscope.bundle import ImageHashes
 from pneumoscope.datasets import count_images
 from pneumoscope.training.loop import EpochRow
 from pneumoscope.training.recipe import Precision, Recipe
@@ -35,6 +36,11 @@ class RunFacts:
     def read_labels(self) -> NDArray[np.int64]:
         """Return the label of every row, 0 (NORMAL) or 1 (PNEUMONIA)."""
         return (self.frame["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
+
+    def read_hashes(self, which: pl.Expr) -> ImageHashes:
+        """Return the hashes of the images for which the expression holds."""
+        rows = self.frame.filter(which)
+        return ImageHashes(tuple(rows["sha256"]), tuple(rows["phash"]))
 
     def count_images(self) -> dict[str, dict[str, int]]:
         """Return split → label → number of images."""

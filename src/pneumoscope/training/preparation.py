@@ -51,11 +51,10 @@ def prepare_run(
         say(note)
     facts.frame = split.frame
     network = PneumoniaResNet50(facts.recipe.dropout)
-    test_hashes = split.frame.filter(pl.col("split") == "test")["sha256"].to_list()
     origin = choose_weights(
         network,
         request.weights,
-        test_hashes=test_hashes,
+        test_images=facts.read_hashes(pl.col("split") == "test"),
         allow_contamination=request.allow_contamination,
         seed=request.seed,
         progress=report_progress(observer, "Downloading weights"),
@@ -86,8 +85,8 @@ def prepare_run(
     }
     write_manifest(facts.frame, folder.manifest)
     folder.write_json(folder.environment, describe_environment(facts.device, facts.precision))
-    hashes = sorted(origin.training_hashes)
-    save_weights(folder.initial, network, training_hashes=hashes)
+    seen = dataclasses.asdict(origin.training_images)
+    save_weights(folder.initial, network, training_images=seen)
     folder.write_config(facts.config)  # last: a config means that the run can be resumed
 
 

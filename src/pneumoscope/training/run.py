@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pneumoscope import runtime
 from pneumoscope._files import write_atomically
+from pneumoscope.bundle import ImageHashes
 from pneumoscope.datasets import (
     Skipped,
     load_pixels,
@@ -189,7 +190,6 @@ class _Run:
             lambda stage: load_weights(self.folder.stage_weights(stage), network),
             progress=report_progress(self.observer, "Judging validation and test images"),
         )
-        seen = self.facts.frame.filter(pl.col("split") != "test")["sha256"].to_list()
         validation = predictions.filter((pl.col("stage") == final) & (pl.col("split") == "val"))
         bundle = save_bundle(
             self.folder.bundle,
@@ -199,7 +199,8 @@ class _Run:
                 "logits": validation["logit"].to_numpy().astype(np.float32),
                 "labels": (validation["label"] == "PNEUMONIA").to_numpy().astype(np.int8),
             },
-            training_hashes=set(tree["training_hashes"]) | set(seen),
+            training_images=ImageHashes(**tree["training_images"])
+            | self.facts.read_hashes(pl.col("split") != "test"),
         )
         metrics = write_evaluation(
             self.folder.path,
