@@ -259,6 +259,9 @@ def test_the_model_in_the_box_has_a_name(run):
     shown = run("bundle", "show", "bundled")
     assert "Kermany" in shown.out
     assert "CC-BY-4.0" in shown.out
+    refused = run("bundle", "annotate", "bundled")
+    assert refused.code == 2
+    assert "name a folder for the new one with --out" in refused.err
 
 
 def test_runs_are_compared(run, finished_run, tmp_path):

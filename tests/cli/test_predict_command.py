@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -320,3 +321,33 @@ def test_a_name_that_is_no_text_is_answered_too(run, bundle, images, tmp_path, f
     assert answer.code == 0
     if form == "jsonl":
         assert _read_lines(answer.out)[0]["path"] == path
+
+
+def test_one_bad_name_is_an_error_and_the_rest_goes_on(run, bundle, phantoms, tmp_path):
+    good = next((phantoms / "NORMAL").iterdir())
+    (tmp_path / "empty").mkdir()
+    names = ["n" * 300 + ".jpg", tmp_path / "empty", good]
+    done = run("predict", *names, "--bundle", bundle, "--format", "csv")
+    assert done.code == 1
+    assert [row["status"] for row in csv.DictReader(done.out.splitlines())] == [
+        "error", "error", "ok",
+    ]  # fmt: skip
+    assert run("predict", "", good, "--bundle", bundle).code == 2
+
+
+def test_a_folder_that_cannot_be_searched_is_an_error(run, bundle, phantoms, tmp_path, monkeypatch):
+    (tmp_path / "all" / "locked").mkdir(parents=True)
+    shutil.copy(next((phantoms / "NORMAL").iterdir()), tmp_path / "all")
+    search = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("locked"):  # root may read every folder
+            raise PermissionError(13, "Permission denied", str(path))
+        return search(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    done = run("predict", tmp_path / "all", "--bundle", bundle, "--format", "csv")
+    assert done.code == 1
+    rows = list(csv.DictReader(done.out.splitlines()))
+    assert [row["status"] for row in rows] == ["ok", "error"]
+    assert rows[1]["path"].endswith("locked")

@@ -164,6 +164,19 @@ def test_only_what_is_missing_is_done_and_errors_are_tried_again(run, bundle, mi
     assert [record["status"] for record in records] == ["ok", "ok", "ok", "error", "ok", "error"]
 
 
+def test_files_named_oddly_are_known_again(run, bundle, phantoms, tmp_path, monkeypatch):
+    monkeypatch.chdir(phantoms)
+    first, second = sorted((phantoms / "NORMAL").iterdir())[:2]
+    names = [f"./NORMAL/{first.name}", f"NORMAL//../NORMAL/{second.name}"]
+    out = tmp_path / "results.csv"
+    assert run("predict", *names, "--bundle", bundle, "--out", out).code == 0
+    before = out.read_bytes()
+    again = run("predict", *names, "--bundle", bundle, "--out", out, "--resume")
+    assert again.code == 0
+    assert out.read_bytes() == before
+    assert [row["path"] for row in _read(out)] == names
+
+
 def test_a_finished_file_needs_nothing_more(run, bundle, phantoms, tmp_path):
     out = tmp_path / "results.jsonl"
     arguments = ("predict", phantoms / "NORMAL", "--bundle", bundle, "--out", out, "--resume")

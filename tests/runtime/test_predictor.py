@@ -255,3 +255,24 @@ def test_streams_side_by_side_answer_as_one_alone(bundle, images, engine):
     for alone, beside in zip(one.predict_many(images), two.predict_many(images), strict=True):
         assert beside.decision == alone.decision
         assert beside.logit == pytest.approx(alone.logit, abs=1e-4)
+
+
+def test_without_a_number_there_is_no_decision(bundle, images, monkeypatch):
+    predictor = pneumoscope.load(bundle)
+    engine = predictor._engine
+
+    class Broken:
+        def run(self, batch):
+            outputs = engine.run(batch)
+            return outputs._replace(logits=np.full_like(outputs.logits, np.nan))
+
+    monkeypatch.setattr(predictor, "_engine", Broken())
+    finding = predictor.predict(images[0])
+    assert finding.status is Status.ERROR
+    assert finding.decision is None
+    assert "no finite number" in finding.message
+
+
+def test_at_least_one_stream_is_needed(bundle):
+    with pytest.raises(PneumoscopeError, match="At least one stream is needed, found 0"):
+        pneumoscope.load(bundle, streams=0)

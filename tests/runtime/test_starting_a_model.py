@@ -84,6 +84,16 @@ def test_a_second_start_finds_the_compiled_model(bundle, cache):
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.blob")} == kept
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_damaged_compiled_model_is_not_run(bundle, cache, seed):
+    expected = pneumoscope.load(bundle).predict_pixels(SQUARES).logits
+    (blob,) = cache.rglob("*.blob")
+    data = np.frombuffer(blob.read_bytes(), np.uint8).copy()
+    data[np.random.default_rng(seed).integers(0, len(data), 512)] ^= 0x40
+    blob.write_bytes(data.tobytes())
+    assert (pneumoscope.load(bundle).predict_pixels(SQUARES).logits == expected).all()
+
+
 def test_without_room_for_compiled_models_answers_are_the_same(bundle, cache, tmp_path):
     expected = pneumoscope.load(bundle).predict_pixels(SQUARES).logits
     blocked = tmp_path / "file"

@@ -56,7 +56,10 @@ def equip(
 
     Example: `pneumoscope bundle equip runs/first/bundle runs/first/manifest.parquet --out ready`
     """
+    from pneumoscope._extras import require_extra
     from pneumoscope.bundle import LicenceInfo, annotate_bundle, read_facts
+
+    require_extra("evidence", "polars", "scipy", "sklearn", purpose="Equipping a bundle")
     from pneumoscope.cli._progress import show_stages
     from pneumoscope.errors import PneumoscopeError
     from pneumoscope.evidence import Equipment, equip_bundle

@@ -52,7 +52,9 @@ def evaluate(
     """
     from pneumoscope._extras import require_extra
 
-    require_extra("evidence", "polars", "sklearn", "matplotlib", "jinja2", purpose="Evaluating")
+    require_extra(
+        "evidence", "polars", "sklearn", "matplotlib", "jinja2", "yaml", purpose="Evaluating"
+    )
     from pneumoscope.cli._progress import show_progress
     from pneumoscope.evidence import evaluate_bundle
 

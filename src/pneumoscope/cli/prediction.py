@@ -240,26 +240,41 @@ def _predict_and_draw(
 
 
 def _find_images(paths: list[str]) -> Iterator[str | bytes]:
-    """Yield what is to be answered: paths as given, folders' images in order, stdin's bytes."""
+    """Yield what is to be answered: paths as given, folders' images in order, stdin's bytes.
+
+    A folder that holds none, or cannot be searched, is given as it is: answering it says so, and
+    the rest goes on.
+    """
     from pneumoscope.errors import PneumoscopeError
-    from pneumoscope.images import is_image_file, is_visible
 
     for path in paths:
+        if not path:
+            raise PneumoscopeError("An image has no name: a path is empty.")
         if path == "-":
             yield sys.stdin.buffer.read()
-        elif Path(path).is_dir():
-            found = sorted(
-                str(file)
-                for file in Path(path).rglob("*")
-                if is_visible(file.relative_to(path)) and file.is_file() and is_image_file(file)
-            )
-            if not found:
+        elif os.path.isdir(path):  # noqa: PTH112 - a path that no file can have is answered too
+            found = sorted(_search_folder(path))
+            if not found and len(paths) == 1:
                 raise PneumoscopeError(
-                    f"{path} holds no image: JPEG, PNG, TIFF and DICOM (.dcm) are looked for."
+                    f"{path} holds no image: JPEG, PNG, TIFF, BMP, WebP and DICOM are looked for."
                 )
-            yield from found
+            yield from found or [path]
         else:
             yield path
+
+
+def _search_folder(path: str) -> Iterator[str]:
+    """Yield the images in a folder, and the folders in it that cannot be searched."""
+    from pneumoscope.images import is_image_file, is_visible
+
+    closed: list[str] = []
+    for folder, names, files in os.walk(path, onerror=lambda error: closed.append(error.filename)):
+        names[:] = [name for name in names if is_visible(name)]
+        for name in files:
+            file = Path(folder) / name
+            if is_visible(name) and file.is_file() and is_image_file(file):
+                yield str(file)
+    yield from closed
 
 
 def _summarise(done: _Done, heatmaps: Path | None) -> None:

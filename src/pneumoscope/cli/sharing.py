@@ -35,8 +35,14 @@ def annotate(
 
     Example: `pneumoscope bundle annotate runs/first/bundle --card card.yaml`
     """
-    from pneumoscope.bundle import annotate_bundle, read_facts, read_folds
+    from pneumoscope.bundle import annotate_bundle, find_shipped_bundle, read_facts, read_folds
+    from pneumoscope.errors import PneumoscopeError
 
+    if out is None and bundle == find_shipped_bundle():
+        raise PneumoscopeError(
+            "The model in the box stays as it was installed: name a folder for the new one with "
+            "--out."
+        )
     facts, licence = read_facts(card) if card else (None, None)
     numbers = read_folds(folds) if folds else None
     made = annotate_bundle(bundle, out, facts=facts, licence=licence, folds=numbers)

@@ -51,7 +51,7 @@ def _load_bytes(
         return source, name or "image"
     if isinstance(source, str | os.PathLike):
         path = Path(source)
-        label = name or str(path)
+        label = name or os.fspath(source)
         try:
             if path.is_dir():
                 raise ImageError(f"{label} is a folder, an image file is needed.")

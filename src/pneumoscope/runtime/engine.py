@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import platform
-import shutil
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -14,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoscope._extras import require_extra
-from pneumoscope._files import find_cache_folder
-from pneumoscope.bundle import WEIGHTS, Bundle
+from pneumoscope.bundle import Bundle
 from pneumoscope.errors import BundleError, PneumoscopeError
-from pneumoscope.runtime.precision import describe_precision, read_instructions
+from pneumoscope.runtime.compiled import open_memory
+from pneumoscope.runtime.precision import describe_precision
 from pneumoscope.runtime.stream import count_cores
 
 if TYPE_CHECKING:
@@ -25,8 +21,6 @@ if TYPE_CHECKING:
 
 ENGINES = ("openvino", "onnxruntime")
 _OUTPUTS = ("logit", "activation_map", "features")
-#: Compiled models kept; those used longest ago go first.
-_MOST_COMPILED = 12
 _WARMING_UP = threading.Lock()
 
 
@@ -68,7 +62,7 @@ class OpenVinoEngine:
         if streams > 1:
             hints |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(streams)}
         version = openvino.get_version()
-        self.memory = _open_memory(bundle, precision, "openvino", version, sorted(hints.items()))
+        self.memory = open_memory(bundle, precision, "openvino", version, sorted(hints.items()))
         if self.memory is not None:
             hints["CACHE_DIR"] = str(self.memory)
         try:
@@ -100,7 +94,7 @@ class OnnxRuntimeEngine:
         if precision == "bf16":
             raise PneumoscopeError("ONNX Runtime computes in fp32 or int8: take --engine openvino.")
         graph = bundle.file(describe_precision(precision, bundle.info).graph)
-        self.memory = _open_memory(bundle, precision, "onnxruntime", onnxruntime.__version__)
+        self.memory = open_memory(bundle, precision, "onnxruntime", onnxruntime.__version__)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = max(1, count_cores() // streams)
         try:
@@ -133,33 +127,3 @@ def start_engine(name: str, bundle: Bundle, precision: str, streams: int = 1) ->
         raise PneumoscopeError(f"--engine takes {' or '.join(ENGINES)}, found {name!r}.")
     engine = OpenVinoEngine if name == "openvino" else OnnxRuntimeEngine
     return engine(bundle, precision, streams)
-
-
-def _open_memory(bundle: Bundle, precision: str, *engine: object) -> Path | None:
-    """Return a folder for all that decides what is computed; None where none can be made.
-
-    OpenVINO's own key for a compiled model sees the graph, but not its weights, which lie in
-    another file. A read-only or full disk only costs time.
-    """
-    graph = describe_precision(precision, bundle.info).graph
-    files = bundle.info.files
-    parts = (
-        files[graph].sha256,
-        files[WEIGHTS].sha256,
-        precision,
-        engine,
-        platform.machine(),
-        read_instructions(),  # caches may lie on a disk that other machines see
-        os.cpu_count(),
-    )
-    key = hashlib.sha256(repr(parts).encode()).hexdigest()
-    folder = find_cache_folder() / "compiled" / key[:32]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.touch()  # its time says when it was used
-        others = sorted(folder.parent.iterdir(), key=lambda other: other.stat().st_mtime)
-    except OSError:
-        return None
-    for other in others[:-_MOST_COMPILED]:
-        shutil.rmtree(other, ignore_errors=True)
-    return folder if os.access(folder, os.W_OK) else None

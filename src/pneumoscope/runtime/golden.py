@@ -6,6 +6,7 @@ answered again by `pneumoscope doctor`, and when a model is first started on a m
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from pneumoscope.bundle import GOLDEN, Bundle
 from pneumoscope.errors import BundleError
 from pneumoscope.images import normalise
+from pneumoscope.runtime.compiled import confirm, is_confirmed
 from pneumoscope.runtime.engine import Engine
 
 #: The largest difference of a logit between machines that is no cause for alarm. Sums are rounded
@@ -46,17 +48,18 @@ def confirm_golden(bundle: Bundle, engine: Engine, precision: str) -> None:
     BundleError
         It answers otherwise than recorded, by more than `TOLERANCES` allows.
     """
-    marker = engine.memory / "confirmed" if engine.memory else None
-    if marker is not None and marker.exists():
+    if engine.memory is not None and is_confirmed(engine.memory):
         return
     deviation = measure_deviation(bundle, engine, precision)
     if deviation is not None and not deviation <= TOLERANCES[precision]:
+        if engine.memory is not None:
+            shutil.rmtree(engine.memory, ignore_errors=True)  # the next start compiles it anew
         other = "--precision fp32" if precision != "fp32" else "--engine onnxruntime"
         raise BundleError(
             f"This machine answers the golden images of {bundle.path} otherwise than recorded: a "
             f"logit differs by {deviation:.3g}, at most {TOLERANCES[precision]:g} is allowed in "
             f"{precision}; try {other}, and see `pneumoscope doctor`."
         )
-    if marker is not None:
+    if engine.memory is not None:
         with suppress(OSError):
-            marker.touch()
+            confirm(engine.memory)

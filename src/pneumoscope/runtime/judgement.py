@@ -106,6 +106,12 @@ class Judge:
         row
             Its place in `outputs`.
         """
+        if not np.isfinite(outputs.logits[row]):
+            return self.report_error(
+                radiograph.source,
+                f"{radiograph.source} was not answered: the network gave no finite number; see "
+                "`pneumoscope doctor`.",
+            )
         objection = self.examine(radiograph, square, outputs.features[row])
         if objection.reason is not None:
             return Finding(

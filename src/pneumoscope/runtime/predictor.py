@@ -91,7 +91,7 @@ class Predictor:
     Raises
     ------
     PneumoscopeError
-        The bundle does not have the precision or the operating point.
+        The bundle does not have the precision or the operating point; `streams` is below 1.
     """
 
     def __init__(
@@ -103,6 +103,8 @@ class Predictor:
         operating_point: str | None = None,
         streams: int = 1,
     ) -> None:
+        if streams < 1:
+            raise PneumoscopeError(f"At least one stream is needed, found {streams}.")
         self.bundle = bundle
         self.precision = choose_precision(precision, bundle.info)
         path = describe_precision(self.precision, bundle.info)
