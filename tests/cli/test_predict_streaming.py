@@ -185,6 +185,7 @@ def test_a_finished_file_needs_nothing_more(run, bundle, phantoms, tmp_path):
     answer = run(*arguments)
     assert answer.code == 0
     assert f"{len(_read(out))}  in " in answer.out
+    assert "nothing was left to answer" in answer.err
     assert out.read_bytes() == before
 
 

@@ -279,6 +279,8 @@ def _search_folder(path: str) -> Iterator[str]:
 
 def _summarise(done: _Done, heatmaps: Path | None) -> None:
     note = f"{done.images - done.failed} of {done.images} images answered"
+    if not done.images:
+        note = "nothing was left to answer"
     if done.failed:
         more = " …" if done.failed > 1 else ""
         note += f", {done.failed} left out: {done.first_failure}{more}"
