@@ -4,8 +4,8 @@
 
 The bundle is an equipped one; the manifest that of its training; ADULTS what it was equipped with,
 of which `test` is for reporting. The data folder holds originals/ beside chest_xray/. Foreign
-images come out of the wheels of Python packages, in colour
-and in grey; half of the sources are there to look at, and the other half is only counted.
+images come out of the wheels of Python packages, in colour and in grey; half of the sources are
+there to look at, and the other half is only counted.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from judge_shifts import SHIFTS, answer_shifted
 from numpy.typing import NDArray
 
 import pneumoscope
+from pneumoscope.bundle import Calibration
 from pneumoscope.datasets import read_manifest
 from pneumoscope.evaluation import choose_operating_points, fit_calibration
 from pneumoscope.runtime import decide_by_band
@@ -49,11 +50,8 @@ def judge_run(run: Path) -> None:
         (part["label"] == "PNEUMONIA").to_numpy().astype(np.int64) for part in (test, held)
     )
     reference = answer_shifted(predictor, held["path"], lambda image: image)
-    calibration = fit_calibration(known, reference)
-
-    def calibrate(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-        return 1 / (1 + np.exp(-(logits / calibration.temperature + calibration.bias)))
-
+    fitted = fit_calibration(known, reference)
+    calibrate = Calibration(temperature=fitted.temperature, bias=fitted.bias).apply
     plain = calibrate(answer_shifted(predictor, test["path"], lambda image: image))
     shifted = [calibrate(answer_shifted(predictor, test["path"], s)) for s in SHIFTS.values()]
     print(f"{run.name}: {test.height} images")

@@ -290,7 +290,7 @@ def _write_precisions(info: BundleInfo) -> str:
         [
             name,
             "offered" if found.accepted else "refused",
-            f"{round(found.auc_change, 4) + 0.0:+.4f}",
+            f"{found.auc_change:+z.4f}",
             f"{found.decisions_changed:.2%}",
             f"{found.probability_change:.4f}",
             found.images,

@@ -93,6 +93,6 @@ def equip(
     for name, found in made.info.precisions.items():
         typer.echo(
             f"{name} {'offered' if found.accepted else 'refused'}: "
-            f"AUC {round(found.auc_change, 4) + 0.0:+.4f}, "
+            f"AUC {found.auc_change:+z.4f}, "
             f"{found.decisions_changed:.1%} of {found.images} decisions changed."
         )

@@ -38,7 +38,7 @@ def open_memory(bundle: Bundle, precision: str, *engine: object) -> Path | None:
     key = hashlib.sha256(repr(parts).encode()).hexdigest()
     folder = find_cache_folder() / "compiled" / key[:32]
     try:
-        if (folder / _MARKER).exists() and not is_confirmed(folder):
+        if is_confirmed(folder) and not _is_intact(folder):
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
         folder.touch()  # its time says when it was used
@@ -51,6 +51,11 @@ def open_memory(bundle: Bundle, precision: str, *engine: object) -> Path | None:
 
 
 def is_confirmed(folder: Path) -> bool:
+    """Whether `confirm` was called; `open_memory` has removed what changed since then."""
+    return (folder / _MARKER).exists()
+
+
+def _is_intact(folder: Path) -> bool:
     """Whether the folder is as `confirm` left it, byte by byte."""
     try:
         return (folder / _MARKER).read_text() == _list_files(folder)

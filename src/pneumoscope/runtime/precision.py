@@ -39,7 +39,7 @@ def choose_precision(wanted: str, info: BundleInfo) -> str:
         if tried is not None:
             why = (
                 f"changed {tried.decisions_changed:.1%} of the decisions and the AUC by "
-                f"{tried.auc_change:+.4f}, too much"
+                f"{tried.auc_change:+z.4f}, too much"
             )
         others = ", ".join((REFERENCE, *reversed(offered)))
         raise PneumoscopeError(f"This bundle offers no {wanted}: it {why}; it offers {others}.")
