@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from pneumoscope.bundle import Bundle, find_shipped_bundle, read_bundle
 from pneumoscope.errors import BundleError, ImageError, PneumoscopeError
-from pneumoscope.images import Radiograph, from_array, normalise, read, resample
+from pneumoscope.images import (
+    PreprocessingSpec,
+    Radiograph,
+    from_array,
+    normalise,
+    read,
+    resample,
+)
 from pneumoscope.runtime.engine import Engine, Outputs, start_engine
 from pneumoscope.runtime.finding import Finding
 from pneumoscope.runtime.golden import confirm_golden
@@ -187,6 +194,11 @@ class Predictor:
             for start in range(0, len(squares), _BATCH)
         ]
         return Outputs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+    @property
+    def preprocessing(self) -> PreprocessingSpec:
+        """How an image becomes the square that `predict_pixels` takes."""
+        return self._spec
 
     def examine(
         self, radiograph: Radiograph, square: NDArray[np.uint8], features: NDArray[np.float32]
