@@ -306,6 +306,7 @@ def test_empty_elements_are_as_absent(
 def test_who_and_how_are_taken_from_the_header(make_dicom: MakeDicom, chest: np.ndarray) -> None:
     radiograph = read(make_dicom(chest, PatientID=" 0815 ", ViewPosition="AP"), name="scan")
     assert (radiograph.patient_id, radiograph.view) == ("0815", "AP")
+    assert radiograph.modality == "CR"
     assert radiograph.original_size == (64, 48)
     assert radiograph.source == "scan"
     nameless = read(make_dicom(chest, without=("PatientID", "ViewPosition")))

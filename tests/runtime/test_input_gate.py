@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -49,6 +51,25 @@ def _check(gate, array, interpretation="MONOCHROME2", features=FEATURES, bits=No
 @pytest.mark.parametrize("gate", [PLAIN, FITTED], ids=["plain", "fitted"])
 def test_a_radiograph_passes(gate, phantom):
     assert _check(gate, phantom) is None
+
+
+@pytest.mark.parametrize(
+    ("stated", "reason"),
+    [
+        ({"modality": "DX", "view": "PA"}, None),
+        ({"modality": "CR", "view": "AP"}, None),
+        ({"modality": "OT", "view": ""}, None),  # says nothing
+        ({"modality": None, "view": None}, None),
+        ({"modality": "CT", "view": None}, "is CT, not a radiograph"),
+        ({"modality": " mr ", "view": None}, "is MR, not a radiograph"),
+        ({"modality": "DX", "view": "LL"}, "the view is LL"),
+        ({"modality": "CR", "view": "Lateral"}, "the view is LATERAL"),
+    ],
+)
+def test_what_a_header_says_counts(phantom, stated, reason):
+    radiograph = dataclasses.replace(from_array(phantom, "MONOCHROME2"), **stated)
+    found = PLAIN.check(radiograph, resample(radiograph, SPEC), FEATURES)
+    assert found is None if reason is None else reason in found
 
 
 @pytest.mark.parametrize(

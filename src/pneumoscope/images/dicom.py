@@ -59,6 +59,7 @@ def decode_dicom(data: bytes, label: str) -> Radiograph:
                 photometric_interpretation=str(dataset.PhotometricInterpretation),
                 sha256=hash_bytes(data),
                 patient_id=_text(dataset, "PatientID"),
+                modality=_text(dataset, "Modality"),
                 view=_text(dataset, "ViewPosition"),
                 source=label,
             )

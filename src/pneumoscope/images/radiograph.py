@@ -41,7 +41,10 @@ class Radiograph:
     sha256: str
     """Of the file's bytes, or of the array's."""
     patient_id: str | None = None
+    modality: str | None = None
+    """As a DICOM header states it, such as DX or CT; None of other files."""
     view: str | None = None
+    """DICOM ViewPosition, such as PA or LL; None where nothing states it."""
     source: str = ""
 
 

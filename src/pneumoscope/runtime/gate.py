@@ -1,6 +1,6 @@
 """The input gate: is this an image that the model may answer at all?
 
-Three lines, each with its own reason: plain facts of the file and its grey levels; what the image
+Three lines, each with its own reason: plain facts of header, file and grey levels; what the image
 looks like; and whether the network sees anything that it knows. The last two need statistics of
 the training images, which a bundle has once it is equipped.
 """
@@ -28,6 +28,11 @@ MIN_CONTRAST = 40.0
 #: What the brightest hundredth must reach, and the darkest must not exceed, of 255; radiographs
 #: reach 133, and do not exceed 162.
 MIN_BRIGHTEST, MAX_DARKEST = 80.0, 200.0
+
+#: DICOM modalities of radiographs, and of what says nothing: other, secondary capture.
+RADIOGRAPHY = frozenset({"CR", "DX", "DR", "RG", "RF", "OT", "SC"})
+#: DICOM view positions that are not frontal: lateral, oblique, decubitus (PS3.3 C.8.11.5).
+NOT_FRONTAL = frozenset({"LL", "RL", "LLO", "RLO", "LLD", "RLD", "LAT", "LATERAL", "OBLIQUE"})
 
 _WANTED = "an upright frontal radiograph of the whole chest is wanted"
 
@@ -119,7 +124,7 @@ class InputGate:
         features
             Of the forward pass, float32 [2048].
         """
-        reason = check_file(radiograph) or check_grey(square)
+        reason = check_header(radiograph) or check_file(radiograph) or check_grey(square)
         if reason is None and self._looks is not None:
             odds, looks = judge_looks(describe(square[None]), *self._looks[:4])
             if odds[0] < self._looks.threshold:
@@ -129,6 +134,20 @@ class InputGate:
             if measure_distances(features[None], known.mean, known.basis)[0] > known.limit:
                 reason = f"The network has never seen an image like this one: {_WANTED}."
         return reason
+
+
+def check_header(radiograph: Radiograph) -> str | None:
+    """Return what a DICOM header says against the image; None where it says nothing."""
+    modality, view = (_spell(text) for text in (radiograph.modality, radiograph.view))
+    if modality and modality not in RADIOGRAPHY:
+        return f"The DICOM header says that this is {modality}, not a radiograph: {_WANTED}."
+    if view in NOT_FRONTAL:
+        return f"The DICOM header says that the view is {view}, not PA or AP: {_WANTED}."
+    return None
+
+
+def _spell(text: str | None) -> str:
+    return (text or "").strip().upper()
 
 
 def check_file(radiograph: Radiograph) -> str | None:
