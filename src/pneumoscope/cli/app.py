@@ -29,6 +29,7 @@ app = typer.Typer(
 # its top, so that `pneumoscope --help` and `predict` start without torch or tables.
 for _group in (
     "data",
+    "pretraining",
     "training",
     "evaluation",
     "prediction",

@@ -1,5 +1,6 @@
 """ResNet50 with one pneumonia logit: the network, its initial weights, its export to a bundle."""
 
+from pneumoscope.network.backbone import BackboneFacts, read_backbone_facts, save_backbone
 from pneumoscope.network.download import (
     IMAGENET,
     WeightsSource,
@@ -25,6 +26,7 @@ __all__ = [
     "IMAGENET",
     "PARTS",
     "READ_ERRORS",
+    "BackboneFacts",
     "Contamination",
     "NetworkOutput",
     "PneumoniaResNet50",
@@ -42,6 +44,8 @@ __all__ = [
     "load_initial_weights",
     "load_network",
     "quantise_graph",
+    "read_backbone_facts",
     "round_weights",
+    "save_backbone",
     "save_bundle",
 ]

@@ -13,6 +13,7 @@ from pneumoscope._files import hash_file
 from pneumoscope.bundle import Bundle, ImageHashes, find_shipped_bundle, is_bundle, read_bundle
 from pneumoscope.errors import DownloadError, WeightsError
 from pneumoscope.images import Normalisation
+from pneumoscope.network.backbone import read_backbone_facts
 from pneumoscope.network.download import (
     IMAGENET,
     MIRROR_VARIABLE,
@@ -230,11 +231,22 @@ def _load_path(network: PneumoniaResNet50, path: Path) -> WeightsOrigin:
             "path of a state dict (.pth, .pt, .safetensors) or of a bundle."
         )
     keeps_head = fit_state(network, read_state(path), str(path))
-    return WeightsOrigin(
+    facts = read_backbone_facts(path)
+    origin = WeightsOrigin(
         name=f"file:{path.name}",
         note=f"Starting from {path.name}; what images these weights have seen is not known.",
         sha256=hash_file(path),
         keeps_head=keeps_head,
+    )
+    if facts is None:
+        return origin
+    seen = len(facts.training_images.sha256)
+    return dataclasses.replace(
+        origin,
+        note=f"Starting from {path.name}, pretrained without labels on {seen} images.",
+        normalisation=facts.normalisation,
+        training_images=facts.training_images,
+        phantom=facts.phantom,
     )
 
 

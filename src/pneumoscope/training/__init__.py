@@ -3,6 +3,7 @@
 from pneumoscope.training.comparison import RunComparison, compare_runs
 from pneumoscope.training.folder import RunFolder
 from pneumoscope.training.loop import EpochRow, Observer
+from pneumoscope.training.pretraining import PretrainingRequest, PretrainingResult, pretrain
 from pneumoscope.training.recipe import Recipe, Stage, list_recipes, load_recipe
 from pneumoscope.training.recorders import Silent
 from pneumoscope.training.request import TrainingRequest
@@ -11,6 +12,8 @@ from pneumoscope.training.run import TrainingResult, resume, train
 __all__ = [
     "EpochRow",
     "Observer",
+    "PretrainingRequest",
+    "PretrainingResult",
     "Recipe",
     "RunComparison",
     "RunFolder",
@@ -21,6 +24,7 @@ __all__ = [
     "compare_runs",
     "list_recipes",
     "load_recipe",
+    "pretrain",
     "resume",
     "train",
 ]

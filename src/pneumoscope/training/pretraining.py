@@ -1,0 +1,314 @@
+"""Pretraining without labels: a backbone learns to know an image again under another look."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pneumoscope._files import take_lock, write_atomically
+from pneumoscope.bundle import ImageHashes
+from pneumoscope.datasets import (
+    CollectionOptions,
+    build_manifest,
+    load_pixels,
+    open_collection,
+    read_manifest,
+    write_manifest,
+)
+from pneumoscope.errors import DataError, RunError
+from pneumoscope.images import PreprocessingSpec
+from pneumoscope.network import (
+    READ_ERRORS,
+    BackboneFacts,
+    PneumoniaResNet50,
+    draw_weights,
+    save_backbone,
+)
+from pneumoscope.training.checkpoint import save_tree
+from pneumoscope.training.environment import choose_device, choose_precision
+from pneumoscope.training.inputs import PixelInputs
+from pneumoscope.training.loop import Observer, derive_seed, one_cycle, report_progress
+from pneumoscope.training.recipe import Augmentation, Precision
+
+#: What two looks of an image may differ in: everything that says nothing about disease.
+LOOKS = Augmentation(
+    rotation=15, scale=0.35, translation=0.15, aspect=0.15,
+    gamma=0.7, contrast=0.5, brightness=0.2, blur=1.0, noise=0.05,
+)  # fmt: skip
+_MIN_IMAGES = 20
+_FILES = frozenset({"backbone.safetensors", "pretraining.json", "manifest.parquet", "state"})
+
+
+@dataclass(frozen=True)
+class PretrainingRequest:
+    """What is pretrained on what, and how."""
+
+    data: Path
+    out: Path
+    options: CollectionOptions = field(default_factory=CollectionOptions)
+    epochs: int = 20
+    size: int = 128
+    """Side of the images in pixels."""
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    temperature: float = 0.2
+    seed: int = 0
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class PretrainingResult:
+    """Where the backbone is, and how well it tells images apart."""
+
+    backbone: Path
+    images: int
+    agreement: float
+    """Share of looks, in the last epoch, whose nearest in their batch was their counterpart."""
+
+
+class _Projector(nn.Sequential):
+    """The head that is thrown away after pretraining; contrast is measured behind it."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(2048, 512), nn.ReLU(inplace=True), nn.Linear(512, 128))
+
+
+def pretrain(
+    request: PretrainingRequest, observer: Observer, *, resume: bool = False
+) -> PretrainingResult:
+    """Train a backbone on images without looking at their labels (SimCLR).
+
+    Two looks of each image are drawn; each must be nearer to its counterpart than to all others
+    of the batch (Chen et al. 2020, arXiv:2002.05709). Where the data is split, only `train` is
+    used, so that validation and test stay unseen. All randomness of a step comes from (seed,
+    epoch, step): a run that is resumed ends as if it had not been interrupted.
+
+    Raises
+    ------
+    DataError
+        There are too few images.
+    RunError
+        The folder is in use, finished, or holds something else; the training diverged.
+    """
+    out = request.out
+    _check_folder(out, resume)
+    (out / "state").mkdir(parents=True, exist_ok=True)
+    with (out / "state" / "lock").open("w") as lock:
+        if not take_lock(lock.fileno()):
+            raise RunError(f"{out} is in use by another training: choose another --out.")
+        return _Pretraining(request, observer).run()
+
+
+def _check_folder(out: Path, resume: bool) -> None:
+    if (out / "backbone.safetensors").exists():
+        raise RunError(f"{out} holds a finished backbone: choose another --out.")
+    there = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
+    if out.is_file() or there - _FILES:
+        raise RunError(f"{out} is not empty, and no pretraining: choose another --out.")
+    if resume and "pretraining.json" not in there:
+        raise RunError(f"{out} holds no pretraining to resume: leave out --resume.")
+    if "pretraining.json" in there and not resume:
+        raise RunError(f"{out} holds a pretraining: add --resume to go on, or choose another.")
+
+
+class _Pretraining:
+    """A pretraining under way."""
+
+    def __init__(self, request: PretrainingRequest, observer: Observer) -> None:
+        self.request, self.observer = request, observer
+        self.device = choose_device(request.device)
+        precision = choose_precision(Precision.AUTO, self.device)
+        bf16 = precision is Precision.BF16
+        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
+        self.spec = PreprocessingSpec(size=request.size)
+        self.network = PneumoniaResNet50()
+        draw_weights(self.network, request.seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(request.seed)
+            self.projector = _Projector()
+        self.network.to(self.device, memory_format=torch.channels_last).train()
+        self.projector.to(self.device)
+        self.network.fc.requires_grad_(False)
+        modules = [*self.network.parameters(), *self.projector.parameters()]
+        self.parameters = [value for value in modules if value.requires_grad]
+        self.optimiser = torch.optim.AdamW(
+            self.parameters, lr=request.learning_rate, weight_decay=request.weight_decay, fused=True
+        )
+        self.history: list[dict[str, float]] = []
+        self.checkpoint = request.out / "state" / "checkpoint.pt"
+
+    def run(self) -> PretrainingResult:
+        """Bring the pretraining to its end."""
+        frame = self._read_images()
+        self._reopen()
+        pixels = load_pixels(
+            frame, self.spec, progress=report_progress(self.observer, "Preparing pixels")
+        )
+        inputs = PixelInputs(pixels, self.spec, LOOKS, self.device)
+        while len(self.history) < self.request.epochs:
+            self._run_epoch(inputs, frame.height)
+        images = ImageHashes(tuple(frame["sha256"]), tuple(frame["phash"]))
+        backbone = self.request.out / "backbone.safetensors"
+        phantom = "phantom" in frame["source"].to_list()
+        facts = BackboneFacts(self.spec.normalisation, images, phantom)
+        save_backbone(backbone, self.network, facts)
+        self.checkpoint.unlink(missing_ok=True)
+        return PretrainingResult(backbone, frame.height, self.history[-1]["agreement"])
+
+    def _read_images(self) -> pl.DataFrame:
+        """Return the rows to learn from; written down, so that resuming takes the same."""
+        file = self.request.out / "manifest.parquet"
+        if file.is_file():
+            return read_manifest(file)
+        say = self.observer.on_message
+        collection = open_collection(self.request.data, self.request.options)
+        manifest = build_manifest(
+            collection, progress=report_progress(self.observer, "Reading images")
+        )
+        frame = manifest.frame
+        if frame["split"].null_count() < frame.height:
+            frame = frame.filter(pl.col("split") == "train")
+            say(f"Only the split 'train' is used: {frame.height} of {manifest.frame.height}.")
+        if frame.height < _MIN_IMAGES:
+            raise DataError(f"Pretraining needs {_MIN_IMAGES} images, found {frame.height}.")
+        write_manifest(frame, file)
+        return frame
+
+    def _reopen(self) -> None:
+        """Read back how far the training is, or write down that it begins."""
+        plan = _describe(self.request)
+        file = self.request.out / "pretraining.json"
+        if not file.is_file():
+            self._write_history(plan)
+            return
+        then = _read_json(file)
+        for name, value in plan.items():
+            if then["plan"].get(name) != value:
+                raise RunError(
+                    f"{self.request.out} was started with {name} {then['plan'].get(name)}, asked "
+                    f"for is {value}: --resume goes on as it was started."
+                )
+        if self.checkpoint.is_file():
+            try:
+                tree = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+                self.network.load_state_dict(tree["network"])
+                self.projector.load_state_dict(tree["projector"])
+                self.optimiser.load_state_dict(tree["optimiser"])
+                self.history = tree["history"]
+            except READ_ERRORS as error:
+                raise RunError(f"{self.checkpoint} is damaged: start anew.") from error
+
+    def _run_epoch(self, inputs: PixelInputs, n: int) -> None:
+        started, epoch = time.perf_counter(), len(self.history) + 1
+        title = f"Pretraining, epoch {epoch} of {self.request.epochs}"
+        losses, agreed, seen = 0.0, 0.0, 0
+        batches = list(self._draw_batches(epoch, n))
+        for step, rows in enumerate(batches):
+            share = ((epoch - 1) * len(batches) + step) / (self.request.epochs * len(batches))
+            loss, agreement = self._take_step(inputs, rows, epoch, step, share)
+            losses, agreed = losses + loss * len(rows), agreed + agreement * len(rows)
+            seen += len(rows)
+            self.observer.on_progress(title, seen, n)
+        if not np.isfinite(losses):
+            raise RunError("The pretraining diverged: start anew with a lower --learning-rate.")
+        row = {
+            "epoch": epoch, "loss": losses / seen, "agreement": agreed / seen,
+            "seconds": time.perf_counter() - started,
+        }  # fmt: skip
+        self.history.append(row)
+        self._save()
+        self.observer.on_message(
+            f"pretrained {epoch:>2}/{self.request.epochs}  loss {row['loss']:.4f}  looks known "
+            f"again {row['agreement']:.3f}  {row['seconds']:.1f} s"
+        )
+
+    def _draw_batches(self, epoch: int, n: int) -> Iterator[NDArray[np.int64]]:
+        """Yield rows in a new order; images that do not fill a batch wait for the next epoch."""
+        seed = derive_seed(self.request.seed, "pretraining", epoch, -1)
+        order = np.random.default_rng(seed).permutation(n)
+        size = min(self.request.batch_size, n)
+        for start in range(0, n - size + 1, size):
+            yield order[start : start + size]
+
+    def _take_step(
+        self, inputs: PixelInputs, rows: NDArray[np.int64], epoch: int, step: int, share: float
+    ) -> tuple[float, float]:
+        torch.manual_seed(derive_seed(self.request.seed, "pretraining", epoch, step))
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.request.learning_rate * one_cycle(share)
+        looks = inputs.load_batch(np.concatenate([rows, rows]), self.request.size, train=True)
+        with self.autocast:
+            features = self.network.run_parts(looks).float().mean((2, 3))
+            projected = self.projector(features).float()
+        loss, agreement = measure_contrast(projected, self.request.temperature)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        return loss.item(), agreement
+
+    def _save(self) -> None:
+        tree = {
+            "network": self.network.state_dict(),
+            "projector": self.projector.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "history": self.history,
+        }
+        save_tree(self.checkpoint, tree)
+        self._write_history(_describe(self.request))
+
+    def _write_history(self, plan: dict[str, Any]) -> None:
+        text = json.dumps({"plan": plan, "history": self.history}, indent=2)
+        write_atomically(self.request.out / "pretraining.json", text + "\n")
+
+
+def measure_contrast(projected: Tensor, temperature: float) -> tuple[Tensor, float]:
+    """Return the normalised temperature-scaled cross-entropy of two looks, and their agreement.
+
+    Parameters
+    ----------
+    projected
+        float [2N, D]; row i and row i + N are looks of one image.
+    temperature
+        By which cosine similarities are divided; above 0.
+
+    Returns
+    -------
+    The loss of Chen et al. (2020), equation 1, averaged over all 2N looks; and the share of looks
+    whose nearest other one is their counterpart, 0..1.
+    """
+    directions = F.normalize(projected, dim=1)
+    similarity = directions @ directions.T / temperature
+    similarity.fill_diagonal_(float("-inf"))
+    n = len(projected) // 2
+    counterpart = torch.arange(2 * n, device=projected.device).roll(n)
+    agreement = (similarity.argmax(1) == counterpart).float().mean().item()
+    return F.cross_entropy(similarity, counterpart), agreement
+
+
+def _describe(request: PretrainingRequest) -> dict[str, Any]:
+    plan = dataclasses.asdict(request)
+    for name in ("data", "out", "options", "device"):
+        del plan[name]
+    return {"data": str(request.data.resolve()), **plan}
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        tree: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        tree["plan"].get("seed")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{file} is damaged: start anew in another folder.") from error
+    return tree
