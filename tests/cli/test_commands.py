@@ -255,6 +255,9 @@ def test_a_bundle_is_shown_and_verified(run, bundle, tmp_path):
 
 
 def test_the_model_in_the_box_has_a_name(run):
+    import pneumoscope
+
+    assert pneumoscope.load("bundled").bundle.info.name == pneumoscope.load().bundle.info.name
     assert run("bundle", "verify", "bundled").out.endswith("all as written.\n")
     shown = run("bundle", "show", "bundled")
     assert "Kermany" in shown.out

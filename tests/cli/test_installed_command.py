@@ -49,6 +49,14 @@ def test_good_and_bad_files_from_folder_and_pipe(bundle, mixed):
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(os.name != "posix", reason="closing a stream needs a POSIX shell")
+def test_a_closed_standard_input_is_answered_in_a_sentence(bundle):
+    closing = f'exec "{COMMAND}" predict - --bundle "{bundle}" <&-'
+    done = subprocess.run(["sh", "-c", closing], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr == "error: Standard input is closed: name a file, or pipe one in.\n"
+
+
 def test_misuse_is_one_sentence_and_2(bundle, mixed):
     done = _run("predict", mixed, "--bundle", bundle, "--operating-point", "best")
     assert done.returncode == 2

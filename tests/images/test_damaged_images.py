@@ -134,6 +134,7 @@ def test_files_and_streams_too_large_for_memory_are_refused(
     path = tmp_path / "large.png"
     path.write_bytes(bytes(2**20 + 1))
     _refuse(path, "has more than 1 MiB, the most allowed")
+    _refuse(path.read_bytes(), "image has more than 1 MiB")
     _refuse(io.BytesIO(path.read_bytes()), "stream has more than 1 MiB")
 
 

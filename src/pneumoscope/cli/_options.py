@@ -43,11 +43,11 @@ QuietOption = Annotated[bool, typer.Option("--quiet", help="Print results only."
 
 def _find_bundle(path: Path | None) -> Path | None:
     """Return the folder of the model in the box for its name, every other path as it is."""
-    if path != Path("bundled") or path.exists():
-        return path
-    from pneumoscope.runtime import find_bundled_model
+    if path is None:
+        return None  # an option that was left out; the library knows what that means
+    from pneumoscope.runtime import find_bundle
 
-    return find_bundled_model()
+    return find_bundle(path)
 
 
 BundleArgument = Annotated[

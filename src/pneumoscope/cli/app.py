@@ -74,7 +74,6 @@ def main() -> None:
         _print_error(f"{what} cannot be read or written: {error.strerror or error}.")
         sys.exit(2)
     except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted")
         sys.exit(130)
 
 

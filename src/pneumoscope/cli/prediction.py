@@ -246,12 +246,15 @@ def _find_images(paths: list[str]) -> Iterator[str | bytes]:
     the rest goes on.
     """
     from pneumoscope.errors import PneumoscopeError
+    from pneumoscope.images import MAX_BYTES
 
     for path in paths:
         if not path:
             raise PneumoscopeError("An image has no name: a path is empty.")
         if path == "-":
-            yield sys.stdin.buffer.read()
+            if sys.stdin is None:
+                raise PneumoscopeError("Standard input is closed: name a file, or pipe one in.")
+            yield sys.stdin.buffer.read(MAX_BYTES + 1)  # one more is refused with its reason
         elif os.path.isdir(path):  # noqa: PTH112 - a path that no file can have is answered too
             found = sorted(_search_folder(path))
             if not found and len(paths) == 1:

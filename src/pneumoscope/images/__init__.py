@@ -12,6 +12,7 @@ from pneumoscope.images.preprocessing import (
 )
 from pneumoscope.images.radiograph import (
     IMAGE_SUFFIXES,
+    MAX_BYTES,
     Radiograph,
     from_array,
     is_image_file,
@@ -21,6 +22,7 @@ from pneumoscope.images.reading import read
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "MAX_BYTES",
     "Geometry",
     "Normalisation",
     "PreprocessingSpec",

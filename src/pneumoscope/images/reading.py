@@ -48,7 +48,9 @@ def _load_bytes(
     source: str | os.PathLike[str] | bytes | BinaryIO, name: str | None
 ) -> tuple[bytes, str]:
     if isinstance(source, bytes):
-        return source, name or "image"
+        label = name or "image"
+        _check_length(len(source), label)
+        return source, label
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         label = name or os.fspath(source)
@@ -57,8 +59,7 @@ def _load_bytes(
                 raise ImageError(f"{label} is a folder, an image file is needed.")
             if path.exists() and not path.is_file():  # a device or a pipe may never end
                 raise ImageError(f"{label} is no regular file, an image file is needed.")
-            if path.stat().st_size > MAX_BYTES:
-                raise ImageError(f"{label} has more than {MAX_BYTES >> 20} MiB, the most allowed.")
+            _check_length(path.stat().st_size, label)
             return path.read_bytes(), label
         except FileNotFoundError as error:
             raise ImageError(f"{label} does not exist.") from error
@@ -79,6 +80,10 @@ def _drain(stream: BinaryIO, label: str) -> tuple[bytes, str]:
         raise ImageError(f"{label} cannot be read: {describe_error(error)}.") from error
     if not isinstance(data, bytes):
         raise ImageError(f"{label} yields {type(data).__name__}, a binary stream is needed.")
-    if len(data) > MAX_BYTES:
-        raise ImageError(f"{label} has more than {MAX_BYTES >> 20} MiB, the most allowed.")
+    _check_length(len(data), label)
     return data, label
+
+
+def _check_length(length: int, label: str) -> None:
+    if length > MAX_BYTES:
+        raise ImageError(f"{label} has more than {MAX_BYTES >> 20} MiB, the most allowed.")

@@ -20,7 +20,7 @@ from pneumoscope.runtime.heatmap import (
 )
 from pneumoscope.runtime.judgement import Objection
 from pneumoscope.runtime.precision import PRECISIONS, equal_reference
-from pneumoscope.runtime.predictor import Predictor, find_bundled_model, load
+from pneumoscope.runtime.predictor import Predictor, find_bundle, find_bundled_model, load
 from pneumoscope.runtime.results import (
     CSV_HEADER,
     ResultsFile,
@@ -55,6 +55,7 @@ __all__ = [
     "encode_heatmap",
     "encode_jsonl",
     "equal_reference",
+    "find_bundle",
     "find_bundled_model",
     "load",
     "map_in_order",

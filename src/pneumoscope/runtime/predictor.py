@@ -42,7 +42,7 @@ def load(
     operating_point: str | None = None,
     streams: int = 1,
 ) -> Predictor:
-    """Open a bundle (the one in the box by default) and make it ready to answer.
+    """Open a bundle (the one in the box by default, or as `bundled`) and make it ready to answer.
 
     Parameters are those of `Predictor`.
 
@@ -51,14 +51,28 @@ def load(
     BundleError
         The bundle is missing, damaged, foreign or newer than this version.
     """
-    opened = read_bundle(Path(bundle) if bundle is not None else find_bundled_model())
     return Predictor(
-        opened,
+        read_bundle(find_bundle(bundle)),
         engine=engine,
         precision=precision,
         operating_point=operating_point,
         streams=streams,
     )
+
+
+def find_bundle(named: str | os.PathLike[str] | None) -> Path:
+    """Return the folder of a bundle: the model in the box for `bundled` and None.
+
+    A folder that is really called so, here, goes first.
+
+    Raises
+    ------
+    BundleError
+        The model in the box is asked for, and this version carries none.
+    """
+    if named is None or (Path(named) == Path("bundled") and not Path(named).exists()):
+        return find_bundled_model()
+    return Path(named)
 
 
 def find_bundled_model() -> Path:
