@@ -182,9 +182,10 @@ def _write_results(info: BundleInfo) -> list[str]:
     parts, folds = [], info.read_block_folds()
     if folds:
         parts += [
-            "By fold of acquisition blocks: each row is a model of the same training that never "
-            "saw these blocks, and decides as this one does. REFER counts as flagged for "
-            "sensitivity and specificity, and as wrong for accuracy. 95 % intervals.",
+            "By fold of acquisition blocks: each row is a model that never saw these blocks, of "
+            "the same recipe but for what its name says, and decides as this one does. REFER "
+            "counts as flagged for sensitivity and specificity, and as wrong for accuracy. 95 % "
+            "intervals.",
             _write_folds(folds),
         ]
     rows = []
