@@ -15,7 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from pneumoscope.evaluation.metrics import Labels, Metrics, Scores
+from pneumoscope.evaluation.arrays import Labels, Scores
+from pneumoscope.evaluation.metrics import Metrics
 from pneumoscope.evaluation.operating_points import OperatingPoint
 
 _DARK, _LIGHT = "#1f3a5f", "#c8551b"
