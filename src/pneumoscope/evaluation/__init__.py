@@ -24,8 +24,11 @@ from pneumoscope.evaluation.curve import (
 from pneumoscope.evaluation.decision_curve import DecisionCurve, compute_decision_curve
 from pneumoscope.evaluation.figures import (
     plot_confusion,
+    plot_decision_curve,
+    plot_forest,
     plot_history,
     plot_precision_recall,
+    plot_reliability,
     plot_roc,
 )
 from pneumoscope.evaluation.intervals import Interval, find_lower_bound, wilson_interval
@@ -93,8 +96,11 @@ __all__ = [
     "mcnemar_test",
     "newcombe_paired_interval",
     "plot_confusion",
+    "plot_decision_curve",
+    "plot_forest",
     "plot_history",
     "plot_precision_recall",
+    "plot_reliability",
     "plot_roc",
     "project_to_prevalences",
     "resample",

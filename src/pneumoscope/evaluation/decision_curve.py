@@ -31,6 +31,17 @@ class DecisionCurve:
         """Zero everywhere, by definition."""
         return np.zeros_like(self.thresholds)
 
+    def to_columns(self) -> dict[str, Scores]:
+        """Return the columns of `decision_curve.csv`."""
+        return {
+            "threshold": self.thresholds,
+            "net_benefit": self.model,
+            "low": self.low,
+            "high": self.high,
+            "treat_all": self.treat_all,
+            "treat_none": self.treat_none,
+        }
+
     def find_useful_range(self) -> tuple[float, float] | None:
         """Return the thresholds between which the model's lower band beats both simple ways.
 
