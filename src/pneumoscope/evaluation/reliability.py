@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoscope.evaluation.arrays import Groups, Labels, Scores
-from pneumoscope.evaluation.intervals import Interval, Z, pivotal_interval, wilson_interval
+from pneumoscope.evaluation.intervals import LEVEL, Interval, Z, pivotal_interval, wilson_interval
 from pneumoscope.evaluation.resampling import Clusters, find_clusters, resample
 
 BINS = 10
+#: Samples drawn to see what noise alone does.
+NOISE_SAMPLES = 500
 #: Probabilities nearer to 0 or 1 than this have no usable logit.
 _NEAREST = 1e-12
 
@@ -82,10 +84,13 @@ class CalibrationError:
 
     value: float
     interval: Interval | None
+    noise: float
+    """So much, or less, would 97.5 % of samples like this show of perfect probabilities."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as they stand in `metrics.json`."""
-        return {"value": self.value, "interval": self.interval and self.interval.to_list()}
+        interval = self.interval and self.interval.to_list()
+        return {"value": self.value, "interval": interval, "noise": self.noise}
 
 
 def compute_calibration_error(
@@ -100,19 +105,35 @@ def compute_calibration_error(
     """Return the mean distance between probability and share, weighted by bin (Naeini et al. 2015).
 
     Noise alone raises it, also of a perfect model, and the more the fewer images. The interval
-    mirrors a patient bootstrap about the estimate, which takes that excess off.
+    mirrors a patient bootstrap about the estimate, which takes a part of that excess off; where
+    the value is no larger than noise (labels drawn anew from the probabilities, Bröcker & Smith
+    2007), it begins at 0.
     """
     member, _ = _assign_bins(probabilities, bins, equal_mass)
     # In each bin the excess of probability over label; bins are those of the whole sample.
-    excess = np.zeros((len(labels), int(member.max()) + 1))
-    excess[np.arange(len(labels)), member] = probabilities - labels
+    inside = (member[:, None] == np.arange(int(member.max()) + 1)).astype(np.float64)
+    excess = inside * (probabilities - labels)[:, None]
 
     def measure(weights: Scores) -> dict[str, Scores]:
         return {"ece": np.abs(weights @ excess).sum(1) / weights.sum(1)}
 
     value = float(np.abs(excess.sum(0)).sum() / len(labels))
     resampled = resample(find_clusters(len(labels), groups), measure, seed=seed)["ece"]
-    return CalibrationError(value, pivotal_interval(value, resampled))
+    interval = pivotal_interval(value, resampled)
+    noise = float(np.quantile(_draw_noise(probabilities, inside, seed), (1 + LEVEL) / 2))
+    if interval is not None and value <= noise:
+        interval = Interval(0.0, max(interval.high, value))
+    return CalibrationError(value, interval, noise)
+
+
+def _draw_noise(probabilities: Scores, inside: Scores, seed: int) -> Scores:
+    """Return the errors, float [R], of samples whose labels follow the probabilities."""
+    generator = np.random.default_rng(seed)
+    errors = []
+    for _ in range(NOISE_SAMPLES):
+        drawn = generator.random(len(probabilities)) < probabilities
+        errors.append(np.abs((probabilities - drawn) @ inside).sum() / len(probabilities))
+    return np.array(errors)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ def cut_values(values: Sequence[object], bins: Sequence[float] | None = None) ->
     different ones each is a group. What is empty is `unknown`.
     """
     texts = ["" if value is None else str(value).strip() for value in values]
+    texts = ["" if text.lower() == "nan" else text for text in texts]
     numbers = _parse_numbers(texts)
     if numbers is None:
         return [text or UNKNOWN for text in texts]
@@ -75,6 +76,7 @@ def _parse_numbers(texts: list[str]) -> NDArray[np.float64] | None:
         numbers = np.array([float(text) if text else np.nan for text in texts])
     except ValueError:
         return None
+    numbers[~np.isfinite(numbers)] = np.nan
     return None if np.isnan(numbers).all() else numbers
 
 

@@ -169,7 +169,11 @@ def _draw_clinical_figures(
     groups = rows["patient"].to_list()
     figures = {
         "Calibration": plot_reliability(
-            bin_probabilities(labels, scores), f"Calibration, {split}", folder, "reliability"
+            bin_probabilities(labels, scores),
+            scores,
+            f"Calibration, {split}",
+            folder,
+            "reliability",
         ),
         "Decision curve": plot_decision_curve(
             compute_decision_curve(labels, scores, groups),

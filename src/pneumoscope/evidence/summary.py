@@ -160,7 +160,8 @@ def _brief(metrics: Metrics) -> dict[str, Any]:
         "threshold", "accuracy", "recall", "specificity", "precision", "precision_normal", "f1",
         "mcc", "likelihood_ratio_positive", "likelihood_ratio_negative", "tn", "fp", "fn", "tp",
     )  # fmt: skip
-    return {name: tree[name] for name in names} | {"intervals": tree["intervals"]}
+    intervals = {name: pair for name, pair in tree["intervals"].items() if name in names}
+    return {name: tree[name] for name in names} | {"intervals": intervals}
 
 
 def _summarise_decisions(rows: pl.DataFrame) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -31,16 +32,16 @@ def plot_forest(
     for column, groups in subgroups.items():
         rows.append((column, None))
         rows += [(f"   {group.name}", group.to_dict()) for group in groups]
-    figure = Figure(figsize=(9.5, 1.1 + 0.28 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(12, max(2.5, 1.2 + 0.26 * len(rows))), layout="constrained")
     panels = figure.subplots(1, len(_PANELS), sharey=True)
+    numbered = {place: numbers for place, (_, numbers) in enumerate(rows) if numbers is not None}
     for axes, (key, word) in zip(panels, _PANELS.items(), strict=True):
         value = getattr(overall, key)
         if value is not None:
             axes.axvline(value, color="0.75", linewidth=1, linestyle="--", zorder=0)
-        for place, (_, numbers) in enumerate(rows):
-            if numbers is not None:
-                _draw_row(axes, place, key, numbers)
-        axes.set(xlabel=word, xlim=(-0.03, 1.03))
+        for place, row in numbered.items():
+            _draw_row(axes, place, key, row)
+        axes.set(xlabel=word, xlim=_find_limits(list(numbered.values()), key))
         tidy(axes)
     panels[0].set_yticks(range(len(rows)), [_name_row(*row) for row in rows], fontsize=8)
     for label, (_, numbers) in zip(panels[0].get_yticklabels(), rows, strict=True):
@@ -50,14 +51,27 @@ def plot_forest(
     return save(figure, folder, name)
 
 
-def _name_row(name: str, numbers: Mapping[str, object] | None) -> str:
+def _name_row(name: str, numbers: Mapping[str, Any] | None) -> str:
     return name if numbers is None else f"{name}  (n = {numbers['n']})"
 
 
+def _find_limits(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[float, float]:
+    """Return an axis that shows every interval whole."""
+    lows = [row["intervals"][key][0] for row in rows if row["intervals"].get(key)]
+    low = np.floor(10 * min(lows, default=0.0)) / 10
+    return float(low) - 0.02 * (1 - float(low)), 1 + 0.03 * (1 - float(low))
+
+
 def _draw_row(axes: Axes, place: int, key: str, numbers: Mapping[str, Any]) -> None:
-    value, intervals = numbers.get(key), numbers["intervals"]
-    interval = intervals.get(key)
+    value, interval = numbers.get(key), numbers["intervals"].get(key)
+    if value is None:
+        return
+    said = f"{value:.3f}"
     if interval is not None:
         axes.plot(interval, [place, place], color=DARK, linewidth=1.4, marker="|", markersize=6)
-    if value is not None:
-        axes.plot([value], [place], color=DARK, marker="o", markersize=5, linestyle="none")
+        said += f" ({interval[0]:.3f}–{interval[1]:.3f})"
+    axes.plot([value], [place], color=DARK, marker="o", markersize=5, linestyle="none")
+    axes.annotate(
+        said, (1.02, place), xycoords=("axes fraction", "data"), fontsize=7, va="center",
+        annotation_clip=False,
+    )  # fmt: skip
