@@ -7,11 +7,19 @@ import pytest
 from PIL import Image
 
 from pneumoscope.evaluation import (
+    band_precision_recall,
+    band_roc,
+    bin_probabilities,
     choose_operating_points,
+    compute_decision_curve,
     compute_metrics,
+    judge_subgroups,
     plot_confusion,
+    plot_decision_curve,
+    plot_forest,
     plot_history,
     plot_precision_recall,
+    plot_reliability,
     plot_roc,
 )
 
@@ -34,13 +42,32 @@ def draw(rng):
         "confusion": lambda folder: plot_confusion(
             compute_metrics(labels, scores, 0.5), "test", folder, "confusion"
         ),
-        "roc": lambda folder: plot_roc(curves, points, "ROC", folder, "roc"),
-        "precision_recall": lambda folder: plot_precision_recall(curves, "PR", folder, "pr"),
+        "roc": lambda folder: plot_roc(
+            curves, points, "ROC", folder, "roc", band_roc(labels, scores)
+        ),
+        "precision_recall": lambda folder: plot_precision_recall(
+            curves, "PR", folder, "pr", band_precision_recall(labels, scores)
+        ),
+        "reliability": lambda folder: plot_reliability(
+            bin_probabilities(labels, scores), scores, "Calibration", folder, "reliability"
+        ),
+        "decision_curve": lambda folder: plot_decision_curve(
+            compute_decision_curve(labels, scores), "Decisions", folder, "decisions"
+        ),
+        "forest": lambda folder: plot_forest(
+            compute_metrics(labels, scores, 0.5),
+            {"ward": judge_subgroups(labels, scores, 0.5, ["A"] * 57 + ["tiny"] * 3)},
+            "Subgroups",
+            folder,
+            "forest",
+        ),
     }
     return lambda name, folder: plots[name](folder)
 
 
-NAMES = ("history", "confusion", "roc", "precision_recall")
+NAMES = (
+    "history", "confusion", "roc", "precision_recall", "reliability", "decision_curve", "forest"
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -72,3 +99,17 @@ def test_drawing_needs_no_screen_and_leaves_pyplot_alone(draw, tmp_path):
     draw("confusion", tmp_path)
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or not pyplot.get_fignums()
+
+
+def test_bands_hold_the_curves_they_belong_to(rng):
+    labels = np.arange(400) % 2
+    scores = rng.normal(labels)
+    band = band_roc(labels, scores)
+    sensitivity = [
+        (scores[labels == 1] >= np.quantile(scores[labels == 0], 1 - x)).mean() for x in band.x
+    ]
+    assert np.mean((band.low <= sensitivity) & (sensitivity <= band.high)) > 0.95
+    assert (np.diff(band.low) >= -1e-12).all()
+    precision = band_precision_recall(labels, scores)
+    assert ((precision.low <= precision.high) & (precision.high <= 1)).all()
+    assert precision.low[-1] == pytest.approx(0.45, abs=0.06)

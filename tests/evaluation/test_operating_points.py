@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
-from pneumoscope.evaluation import choose_operating_points, compute_metrics, fit_calibration
+from pneumoscope.evaluation import (
+    choose_operating_points,
+    compute_metrics,
+    count_cases_needed,
+    fit_calibration,
+)
 from pneumoscope.evaluation.operating_points import NAMES
 
 
@@ -143,3 +149,65 @@ def test_an_expected_threshold_hangs_less_on_the_images_that_were_drawn():
         return np.std(cuts)
 
     assert spread(trust=False) < 0.7 * spread(trust=True)
+
+
+# -- with confidence ------------------------------------------------------------------------------
+
+
+def test_a_confident_rule_out_is_the_highest_threshold_whose_bound_holds(rng):
+    from statsmodels.stats.proportion import proportion_confint
+
+    labels, scores = _draw(rng, n=1200)
+    point = choose_operating_points(labels, scores, sensitivity=0.95, confidence=0.95)["rule_out"]
+    positives = np.sort(scores[labels == 1])
+    missed = int((positives < point.threshold).sum())
+
+    def bound(missed):  # a one-sided bound at 95 % is the low end of a two-sided one at 90 %
+        return proportion_confint(600 - missed, 600, alpha=0.1, method="beta")[0]
+
+    assert bound(missed) >= 0.95 > bound(missed + 1)
+    assert point.target == "sensitivity of at least 95% with 95% confidence"
+    plain = choose_operating_points(labels, scores, sensitivity=0.95)["rule_out"]
+    assert point.threshold < plain.threshold
+
+
+@pytest.mark.parametrize(("target", "cases"), [(0.99, 299), (0.95, 59), (0.9, 29)])
+def test_how_many_cases_show_a_target(target, cases):
+    """The first sample size for a tolerance limit without an error (Wilks 1941)."""
+    labels = np.repeat([0, 1], [10, cases])
+    scores = np.r_[np.zeros(10), np.linspace(0.4, 1, cases)]
+    assert count_cases_needed(target) == cases
+    enough = choose_operating_points(labels, scores, sensitivity=target, confidence=0.95)
+    assert "cannot" not in enough["rule_out"].target
+    less = choose_operating_points(labels[:-1], scores[:-1], sensitivity=target, confidence=0.95)
+    assert f"{cases - 1} cases cannot show it" in less["rule_out"].target
+    assert f"{cases} would show it" in less["rule_out"].target
+    assert less["rule_out"].sensitivity == 1
+
+
+def test_a_confident_threshold_keeps_its_promise_among_others(rng):
+    """Chosen on 200 sick images, it misses its target elsewhere in at most one of twenty draws."""
+    kept = {"rule_out": 0, "rule_in": 0}
+    for _ in range(300):
+        labels = np.repeat([0, 1], 200)
+        scores = 1 / (1 + np.exp(-rng.normal(labels)))
+        points = choose_operating_points(
+            labels, scores, sensitivity=0.9, specificity=0.9, confidence=0.95
+        )
+        logits = {name: np.log(p.threshold / (1 - p.threshold)) for name, p in points.items()}
+        kept["rule_out"] += 1 - norm.cdf(logits["rule_out"] - 1) >= 0.9
+        kept["rule_in"] += norm.cdf(logits["rule_in"]) >= 0.9
+    assert kept["rule_out"] / 300 >= 0.93
+    assert kept["rule_in"] / 300 >= 0.93
+
+
+def test_a_confident_specificity_out_of_reach_is_admitted():
+    points = choose_operating_points(np.array([0, 0, 1, 1]), np.ones(4), confidence=0.95)
+    assert points["rule_in"].target.endswith("(out of reach)")
+
+
+def test_confidence_needs_labels_that_count():
+    with pytest.raises(ValueError, match="labels that are trusted"):
+        choose_operating_points(
+            np.array([0, 1]), np.array([0.1, 0.9]), confidence=0.95, trust_labels=False
+        )

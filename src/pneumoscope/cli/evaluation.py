@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,29 @@ def evaluate(
         str | None,
         typer.Option(help="`test`, `val`, `train` or `all`; test where there is one, else all."),
     ] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="EARLIER",
+            help="Compare with another model on the same images: the folder of an earlier "
+            "evaluation, or its predictions.csv.",
+        ),
+    ] = None,
+    subgroup: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Also judge each group of this column of the manifest by itself; numbers are "
+            "cut into thirds. Repeatable.",
+        ),
+    ] = None,
+    prevalence: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Share of pneumonia at which predictive values are given; 0.05, 0.2 and 0.5 "
+            "without. Repeatable.",
+        ),
+    ] = None,
     engine: EngineOption = "openvino",
     precision: PrecisionOption = "fp32",
     layout: LayoutOption = None,
@@ -49,6 +73,9 @@ def evaluate(
     Says when images were among those that the bundle was trained on.
 
     Example: `pneumoscope evaluate bundled other_hospital/ --out evaluation/`
+
+    Two models on the same images, by age:
+    `pneumoscope evaluate new/bundle ward.csv --out new --compare old --subgroup age`
     """
     from pneumoscope._extras import require_extra
 
@@ -56,8 +83,11 @@ def evaluate(
         "evidence", "polars", "sklearn", "matplotlib", "jinja2", "yaml", purpose="Evaluating"
     )
     from pneumoscope.cli._progress import show_progress
-    from pneumoscope.evidence import evaluate_bundle
+    from pneumoscope.evidence import Questions, evaluate_bundle
 
+    asked = Questions(subgroups=tuple(subgroup or ()), earlier=compare)
+    if prevalence:
+        asked = dataclasses.replace(asked, prevalences=tuple(prevalence))
     with show_progress("Evaluating", quiet) as progress:
         result = evaluate_bundle(
             bundle,
@@ -69,6 +99,7 @@ def evaluate(
             split=split,
             engine=engine,
             precision=precision,
+            questions=asked,
             progress=progress,
         )
     for line in (*result.notes, *(f"Warning: {text}" for text in result.warnings)):
@@ -88,6 +119,8 @@ def evaluate(
             f"On the {unseen['n']} images that the bundle was not trained or chosen on, it missed "
             f"{unseen['fn']} of {unseen['support_pneumonia']}, with {unseen['fp']} false alarms."
         )
+    if result.comparison:
+        typer.echo(result.comparison["sentence"])
     typer.echo(f"Report: {result.out / 'report.html'}")
     typer.echo("Research use, not a diagnosis.")
     report_left_out(result.excluded)

@@ -39,6 +39,7 @@ from pneumoscope.datasets.splits import (
     parse_ratios,
     resolve_splits,
 )
+from pneumoscope.datasets.tables import read_columns
 
 __all__ = [
     "DESTINATION",
@@ -69,6 +70,7 @@ __all__ = [
     "load_pixels",
     "open_collection",
     "parse_ratios",
+    "read_columns",
     "read_manifest",
     "read_radiograph",
     "reorganize",

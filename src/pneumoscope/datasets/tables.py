@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +19,7 @@ from pneumoscope.datasets.items import (
 from pneumoscope.datasets.naming import parse_name
 from pneumoscope.errors import DataError
 
+_PATH_NAMES = ("path", "file", "filename", "image")
 _SPLIT_NAMES = {"validation": "val", "valid": "val", "dev": "val", "training": "train"}
 
 
@@ -34,7 +36,7 @@ def read_table(
         A column is missing, or an image has two labels.
     """
     frame = _load(path)
-    path_column = _find_column(frame, path, None, ("path", "file", "filename", "image"), "path")
+    path_column = _find_column(frame, path, None, _PATH_NAMES, "path")
     label_column = _find_column(frame, path, options.label_column, (), "label")
     patient_column = _find_optional(frame, path, options.patient_column, "patient")
     split_column = _find_optional(frame, path, options.split_column, "split")
@@ -78,6 +80,29 @@ def read_table(
     if repeated:
         notes.append(f"{repeated} rows repeat others and were passed over.")
     return tuple(items.values()), tuple(notes), tuple(skipped)
+
+
+def read_columns(path: Path, names: Sequence[str]) -> pl.DataFrame:
+    """Return `path`, as items have it, and those of these columns that a manifest has, as text.
+
+    An image that stands there several times has the last row's values, as in `read_table`.
+
+    Raises
+    ------
+    DataError
+        The table cannot be read.
+    """
+    frame = _load(path)
+    path_column = _find_column(frame, path, None, _PATH_NAMES, "path")
+    present = [name for name in names if name in frame.columns and name != path_column]
+    rows = {
+        _resolve(file, path.parent): [_strip(row[name]) for name in present]
+        for row in frame.iter_rows(named=True)
+        if (file := _strip(row[path_column])) is not None
+    }
+    columns = {name: [row[i] for row in rows.values()] for i, name in enumerate(present)}
+    schema = dict.fromkeys(["path", *present], pl.String())
+    return pl.DataFrame({"path": list(rows), **columns}, schema=schema)
 
 
 def _strip(value: object) -> str | None:

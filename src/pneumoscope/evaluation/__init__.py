@@ -1,37 +1,109 @@
 """Evaluation: a table of predictions becomes metrics with intervals, thresholds and figures."""
 
-from pneumoscope.evaluation.calibration import FittedCalibration, fit_calibration
+from pneumoscope.evaluation.calibration import (
+    FittedCalibration,
+    fit_calibration,
+    fit_temperature,
+)
+from pneumoscope.evaluation.comparison import (
+    Answers,
+    DeLong,
+    Difference,
+    McNemar,
+    compare_answers,
+    delong_test,
+    mcnemar_test,
+    newcombe_paired_interval,
+)
+from pneumoscope.evaluation.curve import (
+    Band,
+    band_precision_recall,
+    band_roc,
+    tabulate_thresholds,
+)
+from pneumoscope.evaluation.decision_curve import DecisionCurve, compute_decision_curve
 from pneumoscope.evaluation.figures import (
     plot_confusion,
+    plot_decision_curve,
+    plot_forest,
     plot_history,
     plot_precision_recall,
+    plot_reliability,
     plot_roc,
 )
-from pneumoscope.evaluation.metrics import (
-    Interval,
-    Metrics,
+from pneumoscope.evaluation.intervals import Interval, find_lower_bound, wilson_interval
+from pneumoscope.evaluation.metrics import Metrics, compute_metrics
+from pneumoscope.evaluation.operating_points import (
+    OperatingPoint,
+    choose_operating_points,
+    count_cases_needed,
+)
+from pneumoscope.evaluation.prevalence import PREVALENCES, AtPrevalence, project_to_prevalences
+from pneumoscope.evaluation.ranking import (
     compute_auc,
     compute_average_precision,
-    compute_metrics,
     delong_interval,
-    wilson_interval,
 )
-from pneumoscope.evaluation.operating_points import OperatingPoint, choose_operating_points
+from pneumoscope.evaluation.reliability import (
+    CalibrationError,
+    CalibrationLine,
+    ReliabilityBin,
+    bin_probabilities,
+    compute_calibration_error,
+    fit_calibration_line,
+)
+from pneumoscope.evaluation.resampling import Clusters, find_clusters, resample
+from pneumoscope.evaluation.subgroups import Subgroup, cut_values, judge_subgroups
 
 __all__ = [
+    "PREVALENCES",
+    "Answers",
+    "AtPrevalence",
+    "Band",
+    "CalibrationError",
+    "CalibrationLine",
+    "Clusters",
+    "DeLong",
+    "DecisionCurve",
+    "Difference",
     "FittedCalibration",
     "Interval",
+    "McNemar",
     "Metrics",
     "OperatingPoint",
+    "ReliabilityBin",
+    "Subgroup",
+    "band_precision_recall",
+    "band_roc",
+    "bin_probabilities",
     "choose_operating_points",
+    "compare_answers",
     "compute_auc",
     "compute_average_precision",
+    "compute_calibration_error",
+    "compute_decision_curve",
     "compute_metrics",
+    "count_cases_needed",
+    "cut_values",
     "delong_interval",
+    "delong_test",
+    "find_clusters",
+    "find_lower_bound",
     "fit_calibration",
+    "fit_calibration_line",
+    "fit_temperature",
+    "judge_subgroups",
+    "mcnemar_test",
+    "newcombe_paired_interval",
     "plot_confusion",
+    "plot_decision_curve",
+    "plot_forest",
     "plot_history",
     "plot_precision_recall",
+    "plot_reliability",
     "plot_roc",
+    "project_to_prevalences",
+    "resample",
+    "tabulate_thresholds",
     "wilson_interval",
 ]

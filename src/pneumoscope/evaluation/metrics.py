@@ -6,28 +6,60 @@ pneumonia, the error that matters most.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
-from sklearn.metrics import average_precision_score, roc_auc_score
 
-LEVEL = 0.95
-_RESAMPLES = 1000
+from pneumoscope.evaluation.arrays import Groups, Labels, Scores
+from pneumoscope.evaluation.intervals import (
+    Interval,
+    Z,
+    join_intervals,
+    percentile_interval,
+    wilson_interval,
+)
+from pneumoscope.evaluation.ranking import (
+    Ranking,
+    compute_auc,
+    compute_average_precision,
+    delong_interval,
+)
+from pneumoscope.evaluation.resampling import RESAMPLES, Clusters, find_clusters, resample
 
-Labels = NDArray[np.int64]
-Scores = NDArray[np.float64]
+__all__ = ["Counts", "Labels", "Metrics", "Scores", "compute_metrics", "count_answers"]
+
+_BESIDE = ("intervals", "by_method", "clusters")
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A two-sided 95 % confidence interval."""
+class Counts(NamedTuple):
+    """The confusion matrix: numbers, or arrays [R] of them where images carry weights."""
 
-    low: float
-    high: float
+    tn: Any
+    fp: Any
+    fn: Any
+    tp: Any
+
+    def derive(self) -> dict[str, Any]:
+        """Return every number that depends on the threshold; NaN or infinity where undefined."""
+        tn, fp, fn, tp = (np.asarray(count, np.float64) for count in self)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            recall, specificity = tp / (tp + fn), tn / (tn + fp)
+            margins = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+            return {
+                "accuracy": (tp + tn) / (tp + tn + fp + fn),
+                "balanced_accuracy": (recall + specificity) / 2,
+                "precision": tp / (tp + fp),
+                "recall": recall,
+                "f1": 2 * tp / (2 * tp + fp + fn),
+                "specificity": specificity,
+                "precision_normal": tn / (tn + fn),
+                "f1_normal": 2 * tn / (2 * tn + fp + fn),
+                "mcc": (tp * tn - fp * fn) / np.sqrt(margins),
+                "likelihood_ratio_positive": recall / (1 - specificity),
+                "likelihood_ratio_negative": (1 - recall) / specificity,
+            }
 
 
 @dataclass(frozen=True)
@@ -49,10 +81,20 @@ class Metrics:
     specificity: float | None
     precision_normal: float | None
     f1_normal: float | None
+    mcc: float | None
+    """Matthews' correlation coefficient, -1..1."""
+    likelihood_ratio_positive: float | None
+    """Sensitivity / (1 - specificity): how much a positive answer raises the odds."""
+    likelihood_ratio_negative: float | None
+    """(1 - sensitivity) / specificity: how much a negative answer lowers them."""
     auc: float | None
     average_precision: float | None
     brier: float
     intervals: dict[str, Interval]
+    """The one to quote: where patients are known the wider of formula and bootstrap."""
+    by_method: dict[str, dict[str, Interval]] = field(default_factory=dict)
+    """wilson, delong, log (of likelihood ratios) and bootstrap, each name → interval."""
+    clusters: Clusters | None = field(default=None, compare=False)
 
     @property
     def negatives(self) -> int:
@@ -61,11 +103,21 @@ class Metrics:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as they stand in `metrics.json`."""
-        names = [name for name in self.__dataclass_fields__ if name != "intervals"]
+        names = [name for name in self.__dataclass_fields__ if name not in _BESIDE]
         tree: dict[str, Any] = {name: getattr(self, name) for name in names}
         tree["recall_normal"] = self.specificity
         tree["support_pneumonia"], tree["support_normal"] = self.positives, self.negatives
-        tree["intervals"] = {name: [i.low, i.high] for name, i in self.intervals.items()}
+        tree["intervals"] = {name: i.to_list() for name, i in self.intervals.items()}
+        tree["intervals_by_method"] = {
+            method: {name: interval.to_list() for name, interval in found.items()}
+            for method, found in self.by_method.items()
+        }
+        if self.clusters is not None:
+            tree["bootstrap"] = {
+                "unit": self.clusters.unit,
+                "clusters": self.clusters.count,
+                "resamples": RESAMPLES,
+            }
         return tree
 
 
@@ -73,7 +125,7 @@ def compute_metrics(
     labels: Labels,
     probabilities: Scores,
     threshold: float,
-    groups: Sequence[str | None] | None = None,
+    groups: Groups = None,
     seed: int = 0,
 ) -> Metrics:
     """Judge probabilities at a threshold; PNEUMONIA is called where probability >= threshold.
@@ -90,100 +142,52 @@ def compute_metrics(
         Patient of each image, None where unknown. Where any is known, intervals come from a
         bootstrap over patients, since images of one patient are not independent.
     """
-    called = probabilities >= threshold
-    positive = labels == 1
-    tp, fn = int((called & positive).sum()), int((~called & positive).sum())
-    fp, tn = int((called & ~positive).sum()), int((~called & ~positive).sum())
-    sensitivity, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
-    both = None if sensitivity is None or specificity is None else (sensitivity + specificity) / 2
+    counts = count_answers(labels, probabilities >= threshold)
+    clusters = find_clusters(len(labels), groups)
+    by_method = _find_intervals(labels, probabilities, threshold, clusters, seed)
+    derived = {
+        name: float(value) if np.isfinite(value) else None
+        for name, value in counts.derive().items()
+    }
     return Metrics(
         n=len(labels),
-        positives=int(positive.sum()),
+        positives=int((labels == 1).sum()),
         threshold=float(threshold),
-        tn=tn,
-        fp=fp,
-        fn=fn,
-        tp=tp,
-        accuracy=(tp + tn) / len(labels),
-        balanced_accuracy=both,
-        precision=_ratio(tp, tp + fp),
-        recall=sensitivity,
-        f1=_ratio(2 * tp, 2 * tp + fp + fn),
-        specificity=specificity,
-        precision_normal=_ratio(tn, tn + fn),
-        f1_normal=_ratio(2 * tn, 2 * tn + fp + fn),
+        **counts._asdict(),
+        **derived,  # type: ignore[arg-type]
         auc=compute_auc(labels, probabilities),
         average_precision=compute_average_precision(labels, probabilities),
         brier=float(np.mean((probabilities - labels) ** 2)),
-        intervals=_find_intervals(labels, probabilities, threshold, groups, seed),
+        intervals=_choose_intervals(by_method, clusters, labels, derived),
+        by_method=by_method,
+        clusters=clusters,
     )
 
 
-def compute_auc(labels: Labels, scores: NDArray[np.floating[Any]]) -> float | None:
-    """Return the area under the ROC curve; None where there is only one class."""
-    if len(np.unique(labels)) < 2:
-        return None
-    return float(roc_auc_score(labels, scores))
+def count_answers(labels: Labels, called: NDArray[np.bool_]) -> Counts:
+    """Return the confusion matrix of answers, bool [N], True where PNEUMONIA is called."""
+    positive = labels == 1
+    return Counts(
+        int((~called & ~positive).sum()),
+        int((called & ~positive).sum()),
+        int((~called & positive).sum()),
+        int((called & positive).sum()),
+    )
 
 
-def compute_average_precision(labels: Labels, scores: NDArray[np.floating[Any]]) -> float | None:
-    """Return the average precision of the positive class; None where there is only one class."""
-    if len(np.unique(labels)) < 2:
-        return None
-    return float(average_precision_score(labels, scores))
-
-
-def wilson_interval(successes: int, n: int) -> Interval | None:
-    """Return Wilson's score interval of a proportion (Wilson 1927); None where n is 0."""
-    if n == 0:
-        return None
-    z = float(norm.ppf((1 + LEVEL) / 2))
-    share = successes / n
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    # At the ends the formula is exact in theory; rounding may leave a hair outside.
-    low = 0.0 if successes == 0 else max(0.0, float(centre - half))
-    high = 1.0 if successes == n else min(1.0, float(centre + half))
-    return Interval(low, high)
-
-
-def delong_interval(labels: Labels, scores: NDArray[np.floating[Any]]) -> Interval | None:
-    """Return DeLong's interval of the AUC (DeLong et al. 1988), cut to 0..1.
-
-    None where there are fewer than two images of a class.
-    """
-    positives, negatives = scores[labels == 1], scores[labels == 0]
-    m, n = len(positives), len(negatives)
-    if min(m, n) < 2:
-        return None
-    placed_pos = (_count_below(negatives, positives)) / n
-    placed_neg = 1 - (_count_below(positives, negatives)) / m
-    auc = placed_pos.mean()
-    variance = placed_pos.var(ddof=1) / m + placed_neg.var(ddof=1) / n
-    half = float(norm.ppf((1 + LEVEL) / 2)) * np.sqrt(variance)
-    return Interval(max(0.0, float(auc - half)), min(1.0, float(auc + half)))
-
-
-def _count_below(reference: NDArray[Any], values: NDArray[Any]) -> Scores:
-    """Return how many of `reference` lie below each value; ties count one half."""
-    ordered = np.sort(reference)
-    low = np.searchsorted(ordered, values, "left")
-    high = np.searchsorted(ordered, values, "right")
-    return (low + high) / 2.0
+def count_weighted(labels: Labels, called: NDArray[np.bool_], weights: Scores) -> Counts:
+    """Return the confusion matrices, each [R], of resamples with these weights, float [R, N]."""
+    positive = labels == 1
+    cells = (~called & ~positive, called & ~positive, ~called & positive, called & positive)
+    return Counts(*(weights @ np.stack(cells, axis=1).astype(np.float64)).T)
 
 
 def _find_intervals(
-    labels: Labels,
-    probabilities: Scores,
-    threshold: float,
-    groups: Sequence[str | None] | None,
-    seed: int,
-) -> dict[str, Interval]:
-    """Return patient-bootstrap intervals where patients are known, else Wilson's and DeLong's."""
-    patients_known = groups is not None and any(group is not None for group in groups)
-    called, positive = probabilities >= threshold, labels == 1
-    tp, fp = int((called & positive).sum()), int((called & ~positive).sum())
-    fn, tn = int((~called & positive).sum()), int((~called & ~positive).sum())
+    labels: Labels, probabilities: Scores, threshold: float, clusters: Clusters, seed: int
+) -> dict[str, dict[str, Interval]]:
+    """Return method → name → interval."""
+    called = probabilities >= threshold
+    tn, fp, fn, tp = counts = count_answers(labels, called)
     proportions = {
         "accuracy": (tp + tn, len(labels)),
         "recall": (tp, tp + fn),
@@ -191,24 +195,71 @@ def _find_intervals(
         "precision": (tp, tp + fp),
         "precision_normal": (tn, tn + fn),
     }
-    found = {name: wilson_interval(*counts) for name, counts in proportions.items()}
-    found["auc"] = delong_interval(labels, probabilities)
-    resampled = _bootstrap(labels, probabilities, threshold, groups, seed)
-    for name, values in resampled.items():
-        usable = values[np.isfinite(values)]
-        if len(usable) < _RESAMPLES // 2:
-            continue
-        low, high = np.quantile(usable, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        previous = found.get(name)
-        if previous is None:
-            found[name] = Interval(float(low), float(high))
-        elif patients_known:
-            # A bootstrap collapses where no error was seen; the wider of the two is honest.
-            found[name] = Interval(min(previous.low, float(low)), max(previous.high, float(high)))
-    smaller = int(min(positive.sum(), (~positive).sum()))
-    return {
-        name: _widen(interval, smaller) for name, interval in found.items() if interval is not None
+    ranking = Ranking(labels, probabilities)
+    errors = (probabilities - labels) ** 2
+
+    def measure(weights: Scores) -> dict[str, Scores]:
+        return {
+            **count_weighted(labels, called, weights).derive(),
+            **ranking.measure(weights),
+            "brier": weights @ errors / weights.sum(1),
+        }
+
+    resampled = resample(clusters, measure, seed=seed)
+    found = {
+        "wilson": {name: wilson_interval(*pair) for name, pair in proportions.items()},
+        "delong": {"auc": delong_interval(labels, probabilities)},
+        "log": _find_ratio_intervals(counts),
+        "bootstrap": {name: percentile_interval(values) for name, values in resampled.items()},
     }
+    return {
+        method: {name: interval for name, interval in named.items() if interval is not None}
+        for method, named in found.items()
+    }
+
+
+def _find_ratio_intervals(counts: Counts) -> dict[str, Interval | None]:
+    """Return the intervals of likelihood ratios, from their logarithms (Simel et al. 1991)."""
+    tn, fp, fn, tp = counts
+
+    def bound(one: int, sick: int, other: int, well: int) -> Interval | None:
+        if not (one and other):
+            return None
+        ratio = (one / sick) / (other / well)
+        half = Z * np.sqrt(1 / one - 1 / sick + 1 / other - 1 / well)
+        return Interval(float(ratio * np.exp(-half)), float(ratio * np.exp(half)))
+
+    return {
+        "likelihood_ratio_positive": bound(tp, tp + fn, fp, tn + fp),
+        "likelihood_ratio_negative": bound(fn, tp + fn, tn, tn + fp),
+    }
+
+
+def _choose_intervals(
+    by_method: dict[str, dict[str, Interval]],
+    clusters: Clusters,
+    labels: Labels,
+    values: dict[str, float | None],
+) -> dict[str, Interval]:
+    """Return the interval to quote for each number: formulas where there are any.
+
+    Where patients are known, the wider of formula and bootstrap over patients. A number that is
+    undefined has none.
+    """
+    bootstrap = by_method["bootstrap"]
+    formulas = by_method["wilson"] | by_method["delong"] | by_method["log"]
+    smaller = int(min((labels == 1).sum(), (labels == 0).sum()))
+    chosen = {}
+    for name in formulas | bootstrap:
+        if name in values and values[name] is None:
+            continue
+        methods = [formulas.get(name)]
+        if clusters.by_patient or methods == [None]:
+            methods.append(bootstrap.get(name))
+        interval = join_intervals(methods)
+        assert interval is not None  # the name stands in one of the two
+        chosen[name] = _widen(interval, smaller)
+    return chosen
 
 
 def _widen(interval: Interval, n: int) -> Interval:
@@ -221,67 +272,3 @@ def _widen(interval: Interval, n: int) -> Interval:
     wide = wilson_interval(n if interval.low else 0, n)
     assert wide is not None
     return wide
-
-
-def _bootstrap(
-    labels: Labels,
-    probabilities: Scores,
-    threshold: float,
-    groups: Sequence[str | None] | None,
-    seed: int,
-) -> dict[str, Scores]:
-    """Resample patients with replacement (images where patients are unknown).
-
-    A resample is a vector of weights, so that every metric is a weighted count.
-    """
-    n = len(labels)
-    names = [f"image {i}" if g is None else g for i, g in enumerate(groups or [None] * n)]
-    _, member = np.unique(names, return_inverse=True)
-    size = int(member.max()) + 1 if n else 0
-    generator = np.random.default_rng(seed)
-    order = np.argsort(-probabilities, kind="stable")
-    positive, called = labels == 1, probabilities >= threshold
-    ends = _find_tie_ends(probabilities[order])
-    squared_errors = (probabilities - positive) ** 2
-    keys = ("accuracy", "recall", "specificity", "precision", "precision_normal", "f1", "f1_normal")
-    out = {
-        k: np.full(_RESAMPLES, np.nan)
-        for k in (*keys, "balanced_accuracy", "auc", "average_precision", "brier")
-    }
-    for row in range(_RESAMPLES):
-        weight = np.bincount(generator.integers(0, size, size), minlength=size)[member].astype(
-            float
-        )
-        tp, fn = weight[called & positive].sum(), weight[~called & positive].sum()
-        fp, tn = weight[called & ~positive].sum(), weight[~called & ~positive].sum()
-        with np.errstate(divide="ignore", invalid="ignore"):
-            values = (
-                (tp + tn) / weight.sum(),
-                tp / (tp + fn),
-                tn / (tn + fp),
-                tp / (tp + fp),
-                tn / (tn + fn),
-                2 * tp / (2 * tp + fp + fn),
-                2 * tn / (2 * tn + fp + fn),
-            )
-            for key, value in zip(keys, values, strict=True):
-                out[key][row] = value
-            out["balanced_accuracy"][row] = (values[1] + values[2]) / 2
-            out["brier"][row] = (weight * squared_errors).sum() / weight.sum()
-            hits = np.cumsum((weight * positive)[order])[ends]
-            false = np.cumsum((weight * ~positive)[order])[ends]
-            tpr, fpr = np.r_[0, hits / hits[-1]], np.r_[0, false / false[-1]]
-            out["auc"][row] = np.trapezoid(tpr, fpr)
-            steps = np.diff(tpr) * (hits / np.maximum(hits + false, 1e-12))
-            # Like the AUC, undefined where a resample has one class.
-            out["average_precision"][row] = steps.sum() if false[-1] else np.nan
-    return out
-
-
-def _find_tie_ends(ordered: Scores) -> NDArray[np.int64]:
-    """Return the last index of every run of equal scores."""
-    return np.flatnonzero(np.r_[ordered[1:] != ordered[:-1], True])
-
-
-def _ratio(part: float, whole: float) -> float | None:
-    return float(part / whole) if whole else None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from pneumoscope.evaluation.metrics import Labels, Scores
+from pneumoscope.evaluation.arrays import Labels, Scores
+from pneumoscope.evaluation.intervals import find_lower_bound
 
 #: The points in the order of their thresholds.
 NAMES = ("rule_out", "balanced", "rule_in")
@@ -25,6 +27,11 @@ class OperatingPoint:
     specificity: float | None
 
 
+class _Choice(NamedTuple):
+    threshold: float
+    target: str
+
+
 def choose_operating_points(
     labels: Labels,
     probabilities: Scores,
@@ -32,6 +39,7 @@ def choose_operating_points(
     sensitivity: float = 0.99,
     specificity: float = 0.95,
     trust_labels: bool = True,
+    confidence: float | None = None,
 ) -> dict[str, OperatingPoint]:
     """Choose `rule_out`, `balanced` and `rule_in` on validation data.
 
@@ -52,59 +60,123 @@ def choose_operating_points(
         Whether an image counts as what its label says. Without, it counts as a pneumonia with its
         own probability, which must be calibrated: what a threshold is expected to reach. Then no
         threshold hangs on the few images in a tail, some of which carry a wrong label.
+    confidence
+        Where given, such as 0.95, it is not enough that the sample reaches a target: the exact
+        one-sided lower bound (Clopper & Pearson 1934) must. Since the errors that it allows depend
+        on the number of cases alone, such a threshold is a tolerance limit (Wilks 1941): with
+        this confidence it reaches the target among all people like these, provided that images are
+        independent. Where the sample cannot show the target, the safest threshold is taken, and
+        says so.
+
+    Raises
+    ------
+    ValueError
+        A confidence is asked for, but labels are not trusted: then there is nothing to count.
     """
-    thresholds = _list_cuts(probabilities)
-    sick = labels.astype(np.float64) if trust_labels else probabilities
-    positives, negatives = probabilities[labels == 1], probabilities[labels == 0]
-    m, n = len(positives), len(negatives)
-    order = np.argsort(probabilities, kind="stable")
-    below = np.searchsorted(probabilities[order], thresholds, "left")
-    missed = np.concatenate([[0.0], np.cumsum(sick[order])])[below]
-    spared = np.concatenate([[0.0], np.cumsum(1 - sick[order])])[below] / (1 - sick).sum()
-    reached = 1 - missed / sick.sum()
-    best = reached + spared
-    ties = np.flatnonzero(best >= best.max() - 1e-12)
-    balanced = float(thresholds[ties[len(ties) // 2]])
-    out = float(thresholds[reached >= sensitivity].max())
-    specific = thresholds[spared >= specificity]
-    into = float(specific.min()) if len(specific) else float(thresholds.max())
-    sum_of_both = "largest sum of sensitivity and specificity"
-    share_of = "{} of at least {:.3g}%" if trust_labels else "expected {} of at least {:.3g}%"
+    if confidence is not None and not trust_labels:
+        raise ValueError("A confidence needs labels that are trusted: cases are counted by them.")
+    reached = _Reached(labels, probabilities, trust_labels)
+    balanced = reached.find_balanced()
+    if confidence is None:
+        out = reached.rule_out(sensitivity)
+        into = reached.rule_in(specificity)
+    else:
+        out = reached.rule_out_surely(sensitivity, confidence)
+        into = reached.rule_in_surely(specificity, confidence)
     chosen = {
-        "rule_out": (
-            min(out, balanced),
-            share_of.format("sensitivity", 100 * sensitivity),
-            m,
-            sensitivity,
-        ),
-        "balanced": (
-            balanced,
-            sum_of_both if trust_labels else f"expected {sum_of_both}",
-            None,
-            None,
-        ),
-        "rule_in": (
-            max(into, balanced),
-            share_of.format("specificity", 100 * specificity),
-            n,
-            specificity,
-        ),
+        "rule_out": out._replace(threshold=min(out.threshold, balanced.threshold)),
+        "balanced": balanced,
+        "rule_in": into._replace(threshold=max(into.threshold, balanced.threshold)),
     }
-    points = {}
-    for name, (threshold, target, count, share) in chosen.items():
-        if count is not None and share is not None and count < 3 / (1 - share):
-            # The rule of three: fewer cases cannot support such a share.
-            target += f" ({count} cases are too few to support it)"
-        if name == "rule_in" and not len(specific):
-            target += " (out of reach)"
-        points[name] = OperatingPoint(
+    positives, negatives = probabilities[labels == 1], probabilities[labels == 0]
+    return {
+        name: OperatingPoint(
             name,
-            threshold,
-            target,
-            float((positives >= threshold).mean()),
-            float((negatives < threshold).mean()),
+            choice.threshold,
+            choice.target,
+            float((positives >= choice.threshold).mean()),
+            float((negatives < choice.threshold).mean()),
         )
-    return points
+        for name, choice in chosen.items()
+    }
+
+
+class _Reached:
+    """What each possible threshold reaches on a sample."""
+
+    def __init__(self, labels: Labels, probabilities: Scores, trust_labels: bool) -> None:
+        sick = labels.astype(np.float64) if trust_labels else probabilities
+        order = np.argsort(probabilities, kind="stable")
+        self.thresholds = _list_cuts(probabilities)
+        below = np.searchsorted(probabilities[order], self.thresholds, "left")
+        self.missed = np.concatenate([[0.0], np.cumsum(sick[order])])[below]
+        spared = np.concatenate([[0.0], np.cumsum(1 - sick[order])])[below]
+        self.alarmed = (1 - sick).sum() - spared
+        self.sensitivity = 1 - self.missed / sick.sum()
+        self.specificity = spared / (1 - sick).sum()
+        self.positives, self.negatives = int((labels == 1).sum()), int((labels == 0).sum())
+        self._words = "" if trust_labels else "expected "
+
+    def find_balanced(self) -> _Choice:
+        both = self.sensitivity + self.specificity
+        ties = np.flatnonzero(both >= both.max() - 1e-12)
+        target = f"{self._words}largest sum of sensitivity and specificity"
+        return _Choice(float(self.thresholds[ties[len(ties) // 2]]), target)
+
+    def rule_out(self, share: float) -> _Choice:
+        target = f"{self._words}sensitivity of at least {100 * share:.3g}%"
+        threshold = float(self.thresholds[self.sensitivity >= share].max())
+        return _Choice(threshold, target + _doubt_few(self.positives, share))
+
+    def rule_in(self, share: float) -> _Choice:
+        target = f"{self._words}specificity of at least {100 * share:.3g}%"
+        target += _doubt_few(self.negatives, share)
+        specific = self.thresholds[self.specificity >= share]
+        if not len(specific):
+            return _Choice(float(self.thresholds.max()), f"{target} (out of reach)")
+        return _Choice(float(specific.min()), target)
+
+    def rule_out_surely(self, share: float, confidence: float) -> _Choice:
+        allowed, doubt = _count_allowed(self.positives, share, confidence)
+        target = f"sensitivity of at least {100 * share:.3g}% with {100 * confidence:.3g}% "
+        threshold = float(self.thresholds[self.missed <= allowed].max())
+        return _Choice(threshold, f"{target}confidence{doubt}")
+
+    def rule_in_surely(self, share: float, confidence: float) -> _Choice:
+        allowed, doubt = _count_allowed(self.negatives, share, confidence)
+        target = f"specificity of at least {100 * share:.3g}% with {100 * confidence:.3g}% "
+        specific = self.thresholds[self.alarmed <= allowed]
+        if not len(specific):
+            return _Choice(float(self.thresholds.max()), f"{target}confidence (out of reach)")
+        return _Choice(float(specific.min()), f"{target}confidence{doubt}")
+
+
+def count_cases_needed(share: float, confidence: float = 0.95) -> int:
+    """Return how many cases without one error show that at least this share is answered rightly.
+
+    >>> count_cases_needed(0.99), count_cases_needed(0.95)
+    (299, 59)
+    """
+    return int(np.ceil(np.log(1 - confidence) / np.log(share)))
+
+
+def _count_allowed(cases: int, share: float, confidence: float) -> tuple[int, str]:
+    """Return how many errors still show the share, and a doubt where not even none does."""
+    errors = 0
+    while errors < cases and find_lower_bound(cases - errors, cases, confidence) >= share:
+        errors += 1
+    if errors:
+        return errors - 1, ""
+    bound = find_lower_bound(cases, cases, confidence)
+    return 0, (
+        f" ({cases} cases cannot show it: without an error they show {100 * bound:.1f}%, "
+        f"{count_cases_needed(share, confidence)} would show it)"
+    )
+
+
+def _doubt_few(cases: int, share: float) -> str:
+    # The rule of three: fewer cases cannot support such a share.
+    return f" ({cases} cases are too few to support it)" if cases < 3 / (1 - share) else ""
 
 
 def _list_cuts(probabilities: Scores) -> Scores:

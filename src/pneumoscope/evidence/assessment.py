@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from pneumoscope._files import replace_atomically, write_atomically
 from pneumoscope.evaluation import (
-    Metrics,
-    OperatingPoint,
+    band_precision_recall,
+    band_roc,
+    bin_probabilities,
+    compute_decision_curve,
     compute_metrics,
     plot_confusion,
+    plot_decision_curve,
+    plot_forest,
     plot_history,
     plot_precision_recall,
+    plot_reliability,
     plot_roc,
-    wilson_interval,
+    tabulate_thresholds,
 )
-from pneumoscope.evaluation.metrics import Labels, Scores
 from pneumoscope.evidence.context import EvaluationContext
 from pneumoscope.evidence.gallery import GalleryTile, draw_gallery
+from pneumoscope.evidence.questions import Questions
 from pneumoscope.evidence.report import write_report
-from pneumoscope.runtime import Predictor, decide_by_band
-
-Points = Mapping[str, Mapping[str, OperatingPoint]]
-_SPLITS = ("train", "val", "test", "all")
+from pneumoscope.evidence.summary import (
+    CalibrationPart,
+    Points,
+    decide,
+    find_subgroups,
+    split_columns,
+    summarise,
+)
+from pneumoscope.runtime import Predictor
 
 
 def write_evaluation(
@@ -39,8 +47,13 @@ def write_evaluation(
     context: EvaluationContext,
     *,
     explainer: Predictor | None,
+    questions: Questions | None = None,
+    calibration: CalibrationPart | None = None,
 ) -> dict[str, Any]:
-    """Write `metrics.json`, `predictions.csv`, `figures/` and `report.html`; return the metrics.
+    """Write numbers, predictions, curves, figures and the report; return the metrics.
+
+    The files are `metrics.json`, `predictions.csv`, `curve.csv`, `decision_curve.csv`, `figures/`,
+    `report.html`, and `comparison.json` where the context has a comparison.
 
     Parameters
     ----------
@@ -55,121 +68,58 @@ def write_evaluation(
         The stage whose missed cases are shown.
     explainer
         Makes the heat-maps of the final stage; without one there is no gallery.
+    questions
+        What is asked beyond the usual numbers.
+    calibration
+        The images that set the calibration, where they are not the `val` rows.
     """
-    metrics = summarise(predictions, operating_points, final)
-    judged = _decide(predictions, operating_points)
-    with replace_atomically(out / "predictions.csv") as temporary:
-        judged.write_csv(temporary)
-    write_atomically(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    questions = questions or Questions()
+    metrics = summarise(predictions, operating_points, final, questions, calibration)
     shown_split = "test" if "test" in metrics[final] else next(iter(metrics[final]))
+    balanced = operating_points[final]["balanced"].threshold
+    shown = predictions.filter((pl.col("stage") == final) & (pl.col("split") == shown_split))
+    judged = decide(predictions, operating_points)
+    _write_table(judged, out / "predictions.csv")
+    write_atomically(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    _write_comparison(context.comparison, out / "comparison.json")
+    _write_curves(predictions, out)
     figures = _draw_figures(
         out / "figures", predictions, operating_points, final, shown_split, context
     )
+    figures |= _draw_clinical_figures(out / "figures", shown, balanced, shown_split, questions)
     tiles: list[GalleryTile] = []
     if explainer is not None:
         rows = judged.filter((pl.col("stage") == final) & (pl.col("split") == shown_split))
-        tiles = draw_gallery(
-            rows, explainer, operating_points[final]["balanced"].threshold, out / "figures"
-        )
+        tiles = draw_gallery(rows, explainer, balanced, out / "figures")
     write_report(out / "report.html", metrics, final, shown_split, context, figures, tiles)
     return metrics
 
 
-def summarise(predictions: pl.DataFrame, points: Points, final: str) -> dict[str, Any]:
-    """Return the tree of `metrics.json`: stage → split → numbers, and the final stage."""
-    tree: dict[str, Any] = {}
-    for stage, stage_points in points.items():
-        rows = predictions.filter(pl.col("stage") == stage)
-        parts = {split: rows.filter(pl.col("split") == split) for split in _SPLITS}
-        if "seen" in rows.columns and rows["seen"].any():
-            parts["unseen"] = rows.filter(~pl.col("seen"))
-        tree[stage] = {
-            name: _summarise_rows(part, stage_points) for name, part in parts.items() if part.height
-        }
-    tree["final"] = final
-    return tree
+def _write_table(frame: pl.DataFrame, file: Path) -> None:
+    with replace_atomically(file) as temporary:
+        frame.write_csv(temporary)
 
 
-def _summarise_rows(rows: pl.DataFrame, points: Mapping[str, OperatingPoint]) -> dict[str, Any]:
-    labels, scores = _split_columns(rows)
-    groups = rows["patient"].to_list()
-    balanced = points["balanced"].threshold
-    found = compute_metrics(labels, scores, balanced, groups).to_dict()
-    missed = rows.filter((pl.col("label") == "PNEUMONIA") & (pl.col("probability") < balanced))
-    found["false_negatives"] = missed.sort("probability")["path"].to_list()
-    found["operating_points"] = {
-        name: {
-            **_brief(compute_metrics(labels, scores, point.threshold, groups)),
-            "target": point.target,
-        }
-        for name, point in points.items()
-    }
-    found["as_decided"] = _summarise_decisions(_decide(rows, {rows["stage"][0]: points}))
-    found["at_0.5"] = _brief(compute_metrics(labels, scores, 0.5, groups))
-    found["subgroups"] = _summarise_subgroups(rows, balanced)
-    return found
+def _write_comparison(comparison: dict[str, Any] | None, file: Path) -> None:
+    """Write the comparison; an old one does not stay beside new numbers."""
+    if comparison is None:
+        file.unlink(missing_ok=True)
+    else:
+        write_atomically(file, json.dumps(comparison, indent=2) + "\n")
 
 
-def _brief(metrics: Metrics) -> dict[str, Any]:
-    tree = metrics.to_dict()
-    names = ("threshold", "accuracy", "recall", "specificity", "precision", "tn", "fp", "fn", "tp")
-    return {name: tree[name] for name in names} | {"intervals": tree["intervals"]}
-
-
-def _summarise_decisions(rows: pl.DataFrame) -> dict[str, Any]:
-    """Return what the decisions are worth.
-
-    REFER and REJECTED count as flagged, since a person will look, and as wrong for accuracy.
-    """
-    ill, flagged = rows["label"] == "PNEUMONIA", rows["decision"] != "NORMAL"
-    counts = {
-        "sensitivity": (int((ill & flagged).sum()), int(ill.sum())),
-        "specificity": (int((~ill & ~flagged).sum()), int((~ill).sum())),
-        "accuracy": (int((rows["decision"] == rows["label"]).sum()), rows.height),
-        "referred": (int((rows["decision"] == "REFER").sum()), rows.height),
-        "rejected": (int((rows["decision"] == "REJECTED").sum()), rows.height),
-    }
-    found: dict[str, Any] = {"intervals": {}}
-    for name, (hits, n) in counts.items():
-        interval = wilson_interval(hits, n)
-        found[name] = hits / n if n else None
-        found["intervals"][name] = [interval.low, interval.high] if interval else None
-    return found
-
-
-def _summarise_subgroups(rows: pl.DataFrame, threshold: float) -> dict[str, Any]:
-    """Return the sensitivity for each kind of pneumonia, with its width."""
-    found = {}
-    for name in ("bacteria", "virus"):
-        part = rows.filter((pl.col("subtype") == name) & (pl.col("label") == "PNEUMONIA"))
-        if part.height:
-            hits = part.filter(pl.col("probability") >= threshold).height
-            interval = wilson_interval(hits, part.height)
-            assert interval is not None  # the part has rows
-            found[name] = {
-                "n": part.height,
-                "recall": hits / part.height,
-                "interval": [interval.low, interval.high],
-            }
-    return found
-
-
-def _decide(predictions: pl.DataFrame, points: Points) -> pl.DataFrame:
-    """Add `decision`: as `predict` decides, by the referral band where a stage has one."""
-    parts = []
-    for stage, named in points.items():
-        balanced = named["balanced"]
-        low = named.get("rule_out", balanced).threshold
-        high = named.get("rule_in", balanced).threshold
-        rows = predictions.filter(pl.col("stage") == stage)
-        by_band = decide_by_band(rows["probability"].to_numpy(), low, high)
-        decision: pl.Expr = pl.lit(pl.Series(by_band.tolist(), dtype=pl.String))
-        if "rejection" in predictions.columns:
-            decision = pl.when("outside_population").then(pl.lit("REFER")).otherwise(decision)
-            rejected = pl.col("rejection").is_not_null()
-            decision = pl.when(rejected).then(pl.lit("REJECTED")).otherwise(decision)
-        parts.append(rows.with_columns(decision.alias("decision")))
-    return pl.concat(parts)
+def _write_curves(predictions: pl.DataFrame, out: Path) -> None:
+    """Write what each threshold gives, and the net benefit, of every stage and split."""
+    curves, benefits = [], []
+    for (stage, split), rows in predictions.group_by("stage", "split", maintain_order=True):
+        labels, scores = split_columns(rows)
+        place = (pl.lit(stage).alias("stage"), pl.lit(split).alias("split"))
+        table = pl.DataFrame(tabulate_thresholds(labels, scores), infer_schema_length=None)
+        curves.append(table.select(*place, pl.all()))
+        benefit = compute_decision_curve(labels, scores, rows["patient"].to_list())
+        benefits.append(pl.DataFrame(benefit.to_columns()).select(*place, pl.all()))
+    _write_table(pl.concat(curves, how="vertical_relaxed"), out / "curve.csv")
+    _write_table(pl.concat(benefits), out / "decision_curve.csv")
 
 
 def _draw_figures(
@@ -189,18 +139,53 @@ def _draw_figures(
     curves = {}
     for stage in points:
         rows = predictions.filter((pl.col("stage") == stage) & (pl.col("split") == split))
-        curves[stage] = _split_columns(rows)
+        curves[stage] = split_columns(rows)
     labels, scores = curves[final]
     metrics = compute_metrics(labels, scores, points[final]["balanced"].threshold)
     figures["Confusion matrix"] = plot_confusion(metrics, f"{final}, {split}", folder, "confusion")
     if 0 < labels.sum() < len(labels):
-        figures["ROC"] = plot_roc(curves, points[final], f"ROC, {split}", folder, "roc")
+        # The last curve is the one with points and band.
+        ordered = {stage: curves[stage] for stage in [*(s for s in curves if s != final), final]}
+        rows = predictions.filter((pl.col("stage") == final) & (pl.col("split") == split))
+        groups = rows["patient"].to_list()
+        figures["ROC"] = plot_roc(
+            ordered, points[final], f"ROC, {split}", folder, "roc", band_roc(labels, scores, groups)
+        )
         figures["Precision–recall"] = plot_precision_recall(
-            curves, f"Precision–recall, {split}", folder, "precision_recall"
+            ordered,
+            f"Precision–recall, {split}",
+            folder,
+            "precision_recall",
+            band_precision_recall(labels, scores, groups),
         )
     return figures
 
 
-def _split_columns(rows: pl.DataFrame) -> tuple[Labels, Scores]:
-    labels = (rows["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
-    return labels, rows["probability"].to_numpy().astype(np.float64)
+def _draw_clinical_figures(
+    folder: Path, rows: pl.DataFrame, threshold: float, split: str, questions: Questions
+) -> dict[str, Path]:
+    """Draw calibration, decision curve and subgroups of one stage and split."""
+    labels, scores = split_columns(rows)
+    groups = rows["patient"].to_list()
+    figures = {
+        "Calibration": plot_reliability(
+            bin_probabilities(labels, scores),
+            scores,
+            f"Calibration, {split}",
+            folder,
+            "reliability",
+        ),
+        "Decision curve": plot_decision_curve(
+            compute_decision_curve(labels, scores, groups),
+            f"Decision curve, {split}",
+            folder,
+            "decision_curve",
+        ),
+    }
+    subgroups = find_subgroups(rows, threshold, questions.subgroups)
+    if subgroups:
+        overall = compute_metrics(labels, scores, threshold, groups)
+        figures["Subgroups"] = plot_forest(
+            overall, subgroups, f"Subgroups, {split}", folder, "subgroups"
+        )
+    return figures

@@ -24,3 +24,5 @@ class EvaluationContext:
     configuration: dict[str, Any] = field(default_factory=dict)
     seconds: float | None = None
     environment: dict[str, Any] = field(default_factory=dict)
+    comparison: dict[str, Any] | None = None
+    """The tree of `comparison.json`, where an earlier evaluation was asked about."""

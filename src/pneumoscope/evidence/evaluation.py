@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from pneumoscope import __version__
 from pneumoscope.bundle import Bundle, ImageHashes
 from pneumoscope.datasets import (
     SPLITS,
+    Collection,
     CollectionOptions,
     Layout,
     Skipped,
@@ -25,16 +26,23 @@ from pneumoscope.datasets import (
     count_images,
     load_pixels,
     open_collection,
+    read_columns,
     read_radiograph,
 )
 from pneumoscope.errors import DataError
 from pneumoscope.evaluation import OperatingPoint
 from pneumoscope.evidence.assessment import write_evaluation
+from pneumoscope.evidence.comparison import compare_with_earlier, match_earlier, read_earlier
 from pneumoscope.evidence.context import EvaluationContext
+from pneumoscope.evidence.questions import Questions
+from pneumoscope.evidence.summary import CalibrationPart, check_subgroups
 from pneumoscope.runtime import Objection, Predictor, load
 
 Progress = Callable[[int, int], None]
-_OURS = {"metrics.json", "predictions.csv", "figures", "report.html"}
+_OURS = {
+    "metrics.json", "predictions.csv", "curve.csv", "decision_curve.csv", "comparison.json",
+    "figures", "report.html",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,8 @@ class EvaluationResult:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     excluded: tuple[Skipped, ...]
+    comparison: dict[str, Any] | None = None
+    """What `comparison.json` holds."""
 
 
 def evaluate_bundle(
@@ -59,6 +69,7 @@ def evaluate_bundle(
     split: str | None = None,
     engine: str = "openvino",
     precision: str = "fp32",
+    questions: Questions | None = None,
     progress: Progress | None = None,
 ) -> EvaluationResult:
     """Judge a bundle, as it decides, on labelled images.
@@ -67,15 +78,20 @@ def evaluate_bundle(
     ----------
     split
         `train`, `val`, `test` or `all`; by default test where the data has one, else all.
+    questions
+        What is asked beyond the usual numbers: prevalences, subgroups, an earlier evaluation.
 
     Raises
     ------
     DataError
-        The split is empty, or has one class only.
+        The split is empty or has one class only, a subgroup is unknown, or the earlier evaluation
+        is not one of the same images.
     BundleError
         The bundle is missing or damaged.
     """
     _check_out(out)
+    questions = questions or Questions()
+    earlier = read_earlier(questions.earlier) if questions.earlier is not None else None
     predictor = load(bundle, engine=engine, precision=precision)
     collection = open_collection(data, options)
     manifest = build_manifest(collection, progress=progress)
@@ -83,13 +99,21 @@ def evaluate_bundle(
     seen = pl.Series("seen", predictor.bundle.training_images().find(images))
     # A patient, or a copy, of whom the bundle saw one image is no stranger to it.
     whole = manifest.frame.with_columns(seen).with_columns(pl.col("seen").any().over("group"))
+    whole = _join_columns(whole, collection, questions.subgroups)
     frame, split, note = _choose_split(whole, collection.layout, split)
+    check_subgroups(frame, questions.subgroups)
+    if earlier is not None:
+        match_earlier(frame, earlier)  # before the long work
     notes = [*collection.notes, *manifest.notes, note]
     final = str(predictor.bundle.info.training.get("final", "model"))
     predictions = _predict(predictor, frame, final, split, progress)
     warnings = _list_warnings(predictor.bundle, frame)
     notes += _describe_objections(predictions)
     points = {final: _read_points(predictor)}
+    comparison = None
+    if earlier is not None:
+        threshold = points[final]["balanced"].threshold
+        comparison = compare_with_earlier(predictions, threshold, earlier)
     excluded = (*collection.skipped, *manifest.excluded)
     context = EvaluationContext(
         title=f"Evaluation of {predictor.bundle.info.name}",
@@ -103,8 +127,18 @@ def evaluate_bundle(
         warnings=warnings,
         configuration={"bundle": predictor.bundle.sha256, "engine": engine, "precision": precision},
         environment={"pneumoscope": __version__, "python": platform.python_version()},
+        comparison=comparison,
     )
-    metrics = write_evaluation(out, predictions, points, final, context, explainer=predictor)
+    metrics = write_evaluation(
+        out,
+        predictions,
+        points,
+        final,
+        context,
+        explainer=predictor,
+        questions=questions,
+        calibration=_read_calibration_part(predictor.bundle),
+    )
     return EvaluationResult(
         out,
         final,
@@ -113,7 +147,26 @@ def evaluate_bundle(
         tuple(notes),
         tuple(warnings),
         excluded,
+        comparison,
     )
+
+
+def _join_columns(
+    frame: pl.DataFrame, collection: Collection, wanted: Sequence[str]
+) -> pl.DataFrame:
+    """Add columns of the manifest that a person brought, where the frame has none of that name."""
+    missing = [name for name in wanted if name not in frame.columns]
+    if not missing or collection.layout is not Layout.MANIFEST:
+        return frame
+    return frame.join(read_columns(collection.root, missing), on="path", how="left")
+
+
+def _read_calibration_part(bundle: Bundle) -> CalibrationPart:
+    """Return the scores and labels that set the bundle's thresholds."""
+    arrays = bundle.reference()
+    labels = arrays["labels"].astype(np.int64)
+    name = f"the bundle's calibration part, {len(labels)} images"
+    return CalibrationPart(labels, arrays["logits"].astype(np.float64), name)
 
 
 def _choose_split(
@@ -189,7 +242,7 @@ def _predict(
             if progress:
                 progress(min(start + 64, frame.height), frame.height)
     values = np.concatenate(logits)
-    return frame.select("path", "label", "split", "patient", "subtype", "seen").with_columns(
+    return frame.drop("phash", "group").with_columns(
         pl.lit(split).alias("split"),
         pl.lit(stage).alias("stage"),
         pl.Series("logit", values),

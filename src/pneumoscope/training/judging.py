@@ -16,7 +16,7 @@ from torch import Tensor
 from pneumoscope import __version__
 from pneumoscope.bundle import BundleInfo, Calibration, DataInfo, OperatingPointInfo
 from pneumoscope.evaluation import OperatingPoint, choose_operating_points
-from pneumoscope.evidence import EvaluationContext, summarise
+from pneumoscope.evidence import CARRIED, EvaluationContext, summarise
 from pneumoscope.network import PARTS, PneumoniaResNet50, fold_batch_norm, round_weights
 from pneumoscope.training.environment import describe_environment
 from pneumoscope.training.facts import RunFacts
@@ -58,7 +58,7 @@ def judge_stages(
     images = PixelInputs(pixels, facts.recipe.preprocessing, None, facts.device)
     size = facts.recipe.preprocessing.size
     logits = _predict_stages(networks, facts.recipe.stages, images, rows, size, progress)
-    base = facts.frame[rows.tolist()].select("path", "label", "split", "patient", "subtype")
+    base = facts.frame[rows.tolist()].select(CARRIED)
     tables, points = [], {}
     for stage in facts.recipe.stages:
         check_finite(logits[stage.name], stage)
@@ -128,7 +128,7 @@ def describe_bundle(
             )
             for name, point in points[final].items()
         },
-        metrics=_carry(summarise(predictions, points, final)),
+        metrics=_carry(summarise(predictions, points, final, brief=True)),
         training={"final": final, **_leave_machine_out(facts.config)},
         data=DataInfo(
             layout=facts.config["layout"],

@@ -1,0 +1,28 @@
+"""What a person may ask of an evaluation beyond the usual numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pneumoscope.errors import DataError
+from pneumoscope.evaluation import PREVALENCES
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The defaults ask nothing in particular."""
+
+    prevalences: tuple[float, ...] = PREVALENCES
+    """Shares of pneumonia, each above 0 and below 1, at which answers are weighed."""
+    subgroups: tuple[str, ...] = ()
+    """Columns of the data, each of whose groups is judged by itself."""
+    earlier: Path | None = None
+    """An earlier evaluation of the same images: its folder, or a table of its predictions."""
+
+    def __post_init__(self) -> None:
+        wrong = [share for share in self.prevalences if not 0 < share < 1]
+        if wrong:
+            raise DataError(
+                f"A prevalence lies between 0 and 1, such as 0.05 for 5 %, found {wrong[0]:g}."
+            )
