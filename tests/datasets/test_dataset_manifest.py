@@ -38,7 +38,7 @@ Paint = Callable[..., Path]
 
 COLUMNS = (
     *("path", "sha256", "phash", "label", "subtype", "patient", "block", "group"),
-    *("width", "height", "split", "source"),
+    *("width", "height", "split", "fold", "source"),
 )
 
 

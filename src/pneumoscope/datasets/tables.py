@@ -65,11 +65,13 @@ def read_table(
             patient=(_strip(row[patient_column]) if patient_column else None)
             or (parts.patient if parts else None),
             subtype=_strip(row.get("subtype")) or (parts.subtype if parts else "none"),
-            source="phantom" if is_phantom else _strip(row.get("source")) or path.stem,
+            source="phantom" if is_phantom else _find_site(row) or path.stem,
+            fold=_strip(row.get("fold")),
         )
         if ref in items:
             repeated += 1
-            if (item.label, item.split) != (items[ref].label, items[ref].split):
+            first = items[ref]
+            if (item.label, item.split, item.fold) != (first.label, first.split, first.fold):
                 raise DataError(f"{path} has {ref} twice, with different labels or splits.")
         items[ref] = item
     notes = []
@@ -78,6 +80,11 @@ def read_table(
     if repeated:
         notes.append(f"{repeated} rows repeat others and were passed over.")
     return tuple(items.values()), tuple(notes), tuple(skipped)
+
+
+def _find_site(row: dict[str, object]) -> str | None:
+    """Return where an image comes from: its `site`, or its `source`."""
+    return _strip(row.get("site")) or _strip(row.get("source"))
 
 
 def _strip(value: object) -> str | None:

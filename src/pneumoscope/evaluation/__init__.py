@@ -3,6 +3,7 @@
 from pneumoscope.evaluation.calibration import FittedCalibration, fit_calibration
 from pneumoscope.evaluation.figures import (
     plot_confusion,
+    plot_folds,
     plot_history,
     plot_precision_recall,
     plot_roc,
@@ -17,12 +18,14 @@ from pneumoscope.evaluation.metrics import (
     wilson_interval,
 )
 from pneumoscope.evaluation.operating_points import OperatingPoint, choose_operating_points
+from pneumoscope.evaluation.pooling import Pooled, pool_predictions
 
 __all__ = [
     "FittedCalibration",
     "Interval",
     "Metrics",
     "OperatingPoint",
+    "Pooled",
     "choose_operating_points",
     "compute_auc",
     "compute_average_precision",
@@ -30,8 +33,10 @@ __all__ = [
     "delong_interval",
     "fit_calibration",
     "plot_confusion",
+    "plot_folds",
     "plot_history",
     "plot_precision_recall",
     "plot_roc",
+    "pool_predictions",
     "wilson_interval",
 ]

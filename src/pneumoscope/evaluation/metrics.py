@@ -207,11 +207,13 @@ def _find_intervals(
             found[name] = Interval(min(previous.low, float(low)), max(previous.high, float(high)))
     smaller = int(min(positive.sum(), (~positive).sum()))
     return {
-        name: _widen(interval, smaller) for name, interval in found.items() if interval is not None
+        name: widen_interval(interval, smaller)
+        for name, interval in found.items()
+        if interval is not None
     }
 
 
-def _widen(interval: Interval, n: int) -> Interval:
+def widen_interval(interval: Interval, n: int) -> Interval:
     """Return the interval; one without width, since no error was seen, gets that of n of n.
 
     `n` is the size of the smaller class: the wider of what its proportions allow.
@@ -241,7 +243,7 @@ def _bootstrap(
     generator = np.random.default_rng(seed)
     order = np.argsort(-probabilities, kind="stable")
     positive, called = labels == 1, probabilities >= threshold
-    ends = _find_tie_ends(probabilities[order])
+    ends = find_tie_ends(probabilities[order])
     squared_errors = (probabilities - positive) ** 2
     keys = ("accuracy", "recall", "specificity", "precision", "precision_normal", "f1", "f1_normal")
     out = {
@@ -278,7 +280,7 @@ def _bootstrap(
     return out
 
 
-def _find_tie_ends(ordered: Scores) -> NDArray[np.int64]:
+def find_tie_ends(ordered: Scores) -> NDArray[np.int64]:
     """Return the last index of every run of equal scores."""
     return np.flatnonzero(np.r_[ordered[1:] != ordered[:-1], True])
 

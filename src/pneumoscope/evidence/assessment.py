@@ -48,7 +48,9 @@ def write_evaluation(
         One row an image and stage: path, label, split, patient, subtype, stage, logit, probability,
         and optionally seen, whether the model was trained or chosen on the image: where that holds
         for some, the others are judged once more as `unseen`; and optionally rejection and
-        outside_population, what speaks against answering: it moves decisions, nothing else.
+        outside_population, what speaks against answering: it moves decisions, nothing else; and
+        optionally patient_in_train and copy_in_train: where one holds for some test images, these
+        and the others are judged once more as `leaked` and `clean`.
     operating_points
         Stage → name → point; `balanced` decides.
     final
@@ -83,11 +85,25 @@ def summarise(predictions: pl.DataFrame, points: Points, final: str) -> dict[str
         parts = {split: rows.filter(pl.col("split") == split) for split in _SPLITS}
         if "seen" in rows.columns and rows["seen"].any():
             parts["unseen"] = rows.filter(~pl.col("seen"))
+        parts |= _split_by_leak(parts["test"])
         tree[stage] = {
             name: _summarise_rows(part, stage_points) for name, part in parts.items() if part.height
         }
     tree["final"] = final
     return tree
+
+
+def _split_by_leak(test: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Return `leaked` and `clean` where some test images have their patient or a copy in train.
+
+    An image of whose patient nothing is known is in neither, unless its copy is in train.
+    """
+    if not {"patient_in_train", "copy_in_train"} <= set(test.columns):
+        return {}
+    # Of true, false and unknown, as SQL has it: one that is true decides.
+    leaked = pl.col("patient_in_train") | pl.col("copy_in_train")
+    parts = {"leaked": test.filter(leaked), "clean": test.filter(~leaked)}
+    return parts if parts["leaked"].height else {}
 
 
 def _summarise_rows(rows: pl.DataFrame, points: Mapping[str, OperatingPoint]) -> dict[str, Any]:

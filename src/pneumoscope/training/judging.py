@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pneumoscope import __version__
 from pneumoscope.bundle import BundleInfo, Calibration, DataInfo, OperatingPointInfo
+from pneumoscope.datasets import mark_leaked
 from pneumoscope.evaluation import OperatingPoint, choose_operating_points
 from pneumoscope.evidence import EvaluationContext, summarise
 from pneumoscope.network import PARTS, PneumoniaResNet50, fold_batch_norm, round_weights
@@ -29,6 +30,11 @@ Points = dict[str, dict[str, OperatingPoint]]
 _CARRIED = (
     "n", "positives", "threshold", "tn", "fp", "fn", "tp", "accuracy", "recall", "specificity",
     "precision", "f1", "auc", "average_precision", "brier", "intervals",
+)  # fmt: skip
+
+#: What the predictions say of each image, before the answers of the stages.
+_IMAGE_COLUMNS = (
+    "path", "label", "split", "patient", "subtype", "patient_in_train", "copy_in_train",
 )  # fmt: skip
 
 
@@ -58,7 +64,7 @@ def judge_stages(
     images = PixelInputs(pixels, facts.recipe.preprocessing, None, facts.device)
     size = facts.recipe.preprocessing.size
     logits = _predict_stages(networks, facts.recipe.stages, images, rows, size, progress)
-    base = facts.frame[rows.tolist()].select("path", "label", "split", "patient", "subtype")
+    base = mark_leaked(facts.frame)[rows.tolist()].select(*_IMAGE_COLUMNS)
     tables, points = [], {}
     for stage in facts.recipe.stages:
         check_finite(logits[stage.name], stage)
