@@ -37,7 +37,7 @@ from pneumoscope.images import Radiograph, read
 Paint = Callable[..., Path]
 
 COLUMNS = (
-    *("path", "sha256", "phash", "label", "subtype", "patient", "block", "group"),
+    *("path", "sha256", "phash", "label", "subtype", "patient", "block", "group", "copies"),
     *("width", "height", "split", "fold", "source"),
 )
 

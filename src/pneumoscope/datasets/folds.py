@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -49,7 +49,7 @@ def assign_folds(
     if grouping is not Grouping.IMAGE:
         chosen = keep_groups_whole(frame, pl.Series(chosen, dtype=pl.String), fallback=None)
     result = frame.with_columns(pl.Series("fold", chosen, dtype=pl.String))
-    check_folds(result, folds)
+    _check_classes(result, names)
     return result
 
 
@@ -90,7 +90,11 @@ def check_folds(frame: pl.DataFrame, folds: int) -> None:
             f"The data has {len(found)} folds ({', '.join(found[:12])}), asked were {folds}: "
             "say --folds as the data has it, or bring data without a column `fold`."
         )
-    for fold in found:
+    _check_classes(frame, found)
+
+
+def _check_classes(frame: pl.DataFrame, names: Sequence[str]) -> None:
+    for fold in names:
         for label in LABELS:
             if not frame.filter((pl.col("fold") == fold) & (pl.col("label") == label)).height:
                 raise DataError(
