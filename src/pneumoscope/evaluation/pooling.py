@@ -42,7 +42,7 @@ def pool_predictions(
     """Return `auc`, `sensitivity`, `specificity` and `accuracy` of out-of-fold predictions.
 
     The AUC ranks images of different folds, and so scores of different models, against each other:
-    it is a little lower than the mean of the folds where their scores differ in scale (Forman and
+    it is often lower than the mean of the folds, where their scores differ in scale (Forman and
     Scholz 2010, "Apples-to-apples in cross-validation studies").
 
     Parameters
