@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pneumoscope import __version__
 from pneumoscope._files import replace_atomically, write_atomically
+from pneumoscope._probability import format_probability
 from pneumoscope.evaluation import plot_folds, plot_roc, pool_predictions
 from pneumoscope.evidence.report import embed_figure
 
@@ -26,6 +27,13 @@ _NUMBERS = {
     "accuracy": "accuracy",
     "f1": "f1",
     "brier": "brier",
+}
+_NAMES = {
+    "auc": "area under the ROC curve",
+    "average_precision": "average precision",
+    "f1": "F1",
+    "brier": "Brier score",
+    **{name: name for name in ("sensitivity", "specificity", "accuracy")},
 }
 _COUNTS = ("n", "positives", "tn", "fp", "fn", "tp")
 #: The columns of `out_of_fold.csv`.
@@ -195,10 +203,12 @@ def _write_page(path: Path, tree: dict[str, Any], figures: dict[str, Path]) -> N
     environment = Environment(
         loader=PackageLoader("pneumoscope.evidence"), autoescape=True, undefined=StrictUndefined
     )
+    environment.filters["probability"] = format_probability
     environment.filters["number"] = _make_formatter(3)
     environment.filters["fine"] = _make_formatter(4)
     page = environment.get_template("cross_validation.html").render(
         tree=tree,
+        names=_NAMES,
         figures={name: embed_figure(figure) for name, figure in figures.items()},
         version=__version__,
     )
