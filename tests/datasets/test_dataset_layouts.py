@@ -12,7 +12,6 @@ import pytest
 from pneumoscope.datasets import (
     Collection,
     CollectionOptions,
-    Grouping,
     Layout,
     build_manifest,
     open_collection,
@@ -378,24 +377,12 @@ def _make_frame(**columns: list[str | None]) -> pl.DataFrame:
     return pl.DataFrame(base | columns, schema_overrides={"patient": pl.String})
 
 
-def test_copies_across_given_splits_are_named() -> None:
-    groups = ["same", "same", *(f"g{i}" for i in range(2, 60))]
-    result = resolve_splits(_make_frame(group=groups), Layout.FOLDERS)
-    assert any(note.startswith("1 groups of near-identical images") for note in result.notes)
-    assert not any("near-identical" in n for n in resolve_splits(_make_frame(), Layout.NPZ).notes)
-
-
-def test_a_patient_in_two_given_splits_is_an_error_unless_leakage_is_wanted() -> None:
-    frame = _make_frame(patient=[f"p{i // 2}" for i in range(60)])
-    with pytest.raises(DataError, match=r"30 patients are in more than one.*grouping=image"):
-        resolve_splits(frame, Layout.REORGANIZED)
-    result = resolve_splits(frame, Layout.REORGANIZED, grouping=Grouping.IMAGE)
-    assert any("have their patient in train" in note for note in result.notes)
-
-
-def test_leakage_of_unknown_patients_is_not_called_zero() -> None:
-    result = resolve_splits(_make_frame(), Layout.FOLDERS, grouping=Grouping.IMAGE)
-    assert any("cannot be told" in note for note in result.notes)
+@pytest.mark.parametrize("layout", [Layout.FOLDERS, Layout.MANIFEST, Layout.REORGANIZED])
+def test_a_given_split_without_a_test_part_is_not_drawn_anew(layout: Layout) -> None:
+    split = [("train", "val")[i % 3 == 0] for i in range(60)]
+    result = resolve_splits(_make_frame(split=split), layout)
+    assert result.frame["split"].to_list() == split
+    assert any("no test part" in note for note in result.notes)
 
 
 def test_a_handful_of_images_is_one_sentence(kermany: Callable[..., Path]) -> None:

@@ -37,8 +37,8 @@ from pneumoscope.images import Radiograph, read
 Paint = Callable[..., Path]
 
 COLUMNS = (
-    *("path", "sha256", "phash", "label", "subtype", "patient", "block", "group"),
-    *("width", "height", "split", "source"),
+    *("path", "sha256", "phash", "label", "subtype", "patient", "block", "group", "copies"),
+    *("width", "height", "split", "fold", "source"),
 )
 
 

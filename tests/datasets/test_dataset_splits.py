@@ -16,10 +16,11 @@ from pneumoscope.datasets import (
     assign_splits,
     count_images,
     count_leaked,
+    describe_leak,
     parse_ratios,
 )
 from pneumoscope.datasets.manifest import _name_blocks
-from pneumoscope.datasets.splits import describe_leak, take_part
+from pneumoscope.datasets.splits import take_part
 from pneumoscope.errors import DataError
 
 

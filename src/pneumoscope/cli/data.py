@@ -27,8 +27,19 @@ class GroupingName(StrEnum):
     """What a split may not tear apart."""
 
     PATIENT = "patient"
-    IMAGE = "image"
     BLOCK = "block"
+    SITE = "site"
+    IMAGE = "image"
+
+
+GroupOption = Annotated[
+    GroupingName,
+    typer.Option(
+        help="`patient` keeps a patient and near-duplicates together, `block` holds whole ranges "
+        "of acquisition numbers out, `site` whole sites (column `site` or `source`), `image` is "
+        "the widespread random split."
+    ),
+]
 
 
 class LinkName(StrEnum):
@@ -81,13 +92,7 @@ def reorganize(
         "data/chest_xray_reorganized"
     ),
     ratios: Annotated[str, typer.Option(help="Shares of train, val and test.")] = "80/10/10",
-    group: Annotated[
-        GroupingName,
-        typer.Option(
-            help="`patient` keeps a patient and near-duplicates together, `block` holds whole "
-            "ranges of acquisition numbers out, `image` is the widespread random split."
-        ),
-    ] = GroupingName.PATIENT,
+    group: GroupOption = GroupingName.PATIENT,
     seed: SeedOption = 0,
     link: Annotated[
         LinkName, typer.Option(help="How files come to their new place.")
@@ -132,10 +137,62 @@ def reorganize(
     if not quiet:
         for note in result.notes:
             typer.echo(note, err=True)
-    typer.echo(f"{'':6} {'NORMAL':>8} {'PNEUMONIA':>10}")
-    for split, counts in result.counts.items():
-        typer.echo(f"{split:6} {counts['NORMAL']:>8} {counts['PNEUMONIA']:>10}")
+    _print_counts(result.counts)
     typer.echo(str(result.destination))
+    report_left_out(result.excluded)
+
+
+@data.command()
+def split(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(help="A folder, manifest, .npz or archive.")],
+    out: Annotated[Path, typer.Option(help="The split file to make, a CSV manifest.")],
+    group: GroupOption = GroupingName.PATIENT,
+    ratios: Annotated[str, typer.Option(help="Shares of train, val and test.")] = "80/10/10",
+    folds: Annotated[
+        int | None, typer.Option(help="Save so many folds instead, for `train --folds`.")
+    ] = None,
+    seed: SeedOption = 0,
+    layout: LayoutOption = None,
+    positive: PositiveOption = None,
+    label_column: LabelColumnOption = "label",
+    patient_column: PatientColumnOption = None,
+    split_column: SplitColumnOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Draw a split once and save it as a table; every command takes the table as data.
+
+    No file is moved. A saved split is taken as it is, never drawn again, and never overwritten.
+
+    Example: `pneumoscope data split data/chest_xray --out split.csv --group block`
+    """
+    from pneumoscope._extras import require_extra
+    from pneumoscope.cli._progress import show_progress
+
+    require_extra("evidence", "polars", "scipy", purpose="Preparing data")
+    from pneumoscope import datasets
+
+    chosen = context.get_parameter_source("ratios")
+    if folds is not None and chosen is not None and chosen.name == "COMMANDLINE":
+        raise typer.BadParameter("--ratios cuts once, --folds so many times: give one of them.")
+    with show_progress("Reading images", quiet) as progress:
+        result = datasets.save_split(
+            source,
+            out,
+            options=collection_options(
+                layout, positive, label_column, patient_column, split_column
+            ),
+            ratios=datasets.parse_ratios(ratios),
+            folds=folds,
+            grouping=datasets.Grouping(group.value),
+            seed=seed,
+            progress=progress,
+        )
+    if not quiet:
+        for note in result.notes:
+            typer.echo(note, err=True)
+    _print_counts(result.counts)
+    typer.echo(str(result.file))
     report_left_out(result.excluded)
 
 
@@ -162,3 +219,10 @@ def phantom(
     said = ", ".join(f"{count} {label}" for label, count in result.counts.items())
     typer.echo(f"{said} in {result.folder}" + ("" if result.changed else ", as before"))
     typer.echo("Synthetic: for demonstrations and tests only.")
+
+
+def _print_counts(counts: dict[str, dict[str, int]]) -> None:
+    width = max(6, *map(len, counts))
+    typer.echo(f"{'':{width}} {'NORMAL':>8} {'PNEUMONIA':>10}")
+    for part, of in counts.items():
+        typer.echo(f"{part:{width}} {of['NORMAL']:>8} {of['PNEUMONIA']:>10}")

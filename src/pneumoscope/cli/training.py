@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pneumoscope.cli._cross_validation import print_cross_validation
 from pneumoscope.cli._left_out import report_left_out
 from pneumoscope.cli._options import (
     LabelColumnOption,
@@ -57,6 +58,13 @@ def train(
             "--set", metavar="KEY=VALUE", help="Any field of the recipe, such as baseline.epochs=3."
         ),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(help="Cross-validate: test every image once, each fold a run in --out."),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Repeat --folds with so many seeds, from --seed on.")
+    ] = 1,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")
     ] = False,
@@ -65,6 +73,14 @@ def train(
         typer.Option(
             "--allow-contamination",
             help="Take starting weights that have seen test images; every report will say so.",
+        ),
+    ] = False,
+    allow_leakage: Annotated[
+        bool,
+        typer.Option(
+            "--allow-leakage",
+            help="Take a split with patients or copies of images on both sides; every report will "
+            "say so.",
         ),
     ] = False,
     mlflow: Annotated[
@@ -81,7 +97,8 @@ def train(
 
     `classic` trains a head on a frozen backbone, then its top layers. `robust` trains all layers
     with mild augmentation, for `--weights none`. Patients never straddle train, val and test;
-    thresholds are chosen on val. Ctrl-C stops cleanly, `--resume` goes on.
+    thresholds are chosen on val. Ctrl-C stops cleanly, `--resume` goes on. `--folds 5 --seeds 3`
+    cross-validates: 15 runs, with mean and spread, and all images judged out of fold.
 
     Example: `pneumoscope train data/chest_xray --out runs/first --recipe robust --weights none`
     """
@@ -106,16 +123,30 @@ def train(
             allow_contamination=allow_contamination,
             mlflow=mlflow,
         )
-    with TrainingDisplay(quiet=quiet) as display:
-        if resume:
-            if request is None:
-                _refuse_settings(context)
-            moved = _is_given(context, "device")
-            result = training.resume(out, display, request, device=device if moved else None)
-        elif request is None:
+    if request is None:
+        if not resume:
             raise typer.BadParameter("name the data to train on, or add --resume.")
-        else:
+        _refuse_settings(context)
+    if folds is None and seeds > 1:
+        raise typer.BadParameter("--seeds repeats a cross-validation: add --folds.")
+    plan = None
+    if request is not None and folds is not None:
+        plan = training.CrossValidationRequest(request, folds, seeds)
+    moved = device if _is_given(context, "device") else None
+    if plan or (request is None and training.CrossValidationFolder(out).config.is_file()):
+        with TrainingDisplay(quiet=quiet) as display:
+            if plan and not resume:
+                crossed = training.cross_validate(plan, display)
+            else:
+                crossed = training.resume_cross_validation(out, display, plan, device=moved)
+        print_cross_validation(crossed)
+        report_left_out(crossed.excluded)
+        return
+    with TrainingDisplay(quiet=quiet) as display:
+        if request and not resume:
             result = training.train(request, display)
+        else:
+            result = training.resume(out, display, request, device=moved)
     _print_result(result)
     report_left_out(result.excluded)
 

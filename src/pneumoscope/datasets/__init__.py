@@ -3,7 +3,9 @@
 from pneumoscope.datasets.archives import extract_archive
 from pneumoscope.datasets.arrays import read_radiograph, split_ref
 from pneumoscope.datasets.collection import open_collection
+from pneumoscope.datasets.dealing import Grouping
 from pneumoscope.datasets.download import fetch_archive, fetch_kaggle
+from pneumoscope.datasets.folds import assign_folds, check_folds, list_folds, split_by_fold
 from pneumoscope.datasets.items import (
     LABELS,
     NORMAL,
@@ -14,6 +16,13 @@ from pneumoscope.datasets.items import (
     Item,
     Layout,
     Skipped,
+)
+from pneumoscope.datasets.leakage import (
+    Leakage,
+    count_leaked,
+    describe_leak,
+    find_leakage,
+    mark_leaked,
 )
 from pneumoscope.datasets.manifest import (
     MANIFEST_SCHEMA,
@@ -29,13 +38,17 @@ from pneumoscope.datasets.reorganization import (
     ReorganizeResult,
     reorganize,
 )
+from pneumoscope.datasets.split_file import (
+    SavedSplit,
+    read_folds,
+    save_split,
+    write_split_file,
+)
 from pneumoscope.datasets.splits import (
-    Grouping,
     SplitResult,
     assign_splits,
     check_splits,
     count_images,
-    count_leaked,
     parse_ratios,
     resolve_splits,
 )
@@ -54,27 +67,39 @@ __all__ = [
     "Grouping",
     "Item",
     "Layout",
+    "Leakage",
     "LinkMode",
     "Manifest",
     "ReorganizeResult",
+    "SavedSplit",
     "Skipped",
     "SplitResult",
+    "assign_folds",
     "assign_splits",
     "build_manifest",
+    "check_folds",
     "check_splits",
     "count_images",
     "count_leaked",
+    "describe_leak",
     "extract_archive",
     "fetch_archive",
     "fetch_kaggle",
+    "find_leakage",
+    "list_folds",
     "load_pixels",
+    "mark_leaked",
     "open_collection",
     "parse_ratios",
     "read_columns",
+    "read_folds",
     "read_manifest",
     "read_radiograph",
     "reorganize",
     "resolve_splits",
+    "save_split",
+    "split_by_fold",
     "split_ref",
     "write_manifest",
+    "write_split_file",
 ]

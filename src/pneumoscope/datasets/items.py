@@ -52,6 +52,7 @@ class Item:
     patient: str | None = None
     subtype: str = "none"
     source: str = ""
+    fold: str | None = None
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,15 @@ MANIFEST_SCHEMA: dict[str, pl.DataType] = {
     "patient": pl.String(),
     "block": pl.String(),
     "group": pl.String(),
+    "copies": pl.String(),
     "width": pl.Int32(),
     "height": pl.Int32(),
     "split": pl.String(),
+    "fold": pl.String(),
     "source": pl.String(),
 }
+#: Columns that a manifest of an earlier version may lack.
+_LATER = ("copies", "fold")
 BLOCKS_PER_SERIES = 10
 
 
@@ -56,8 +60,9 @@ def build_manifest(
     """Read every image once and describe it; unreadable ones are left out and listed.
 
     `group` joins the images of one patient and near-duplicates, transitively: what shares a group
-    must share a split. `block` cuts each series of acquisition numbers into ten contiguous ranges
-    of equal image count; a patient is never cut.
+    must share a split. `copies` names the set of near-identical images that one is of, null where
+    it is alone. `block` cuts each series of acquisition numbers into ten contiguous ranges of equal
+    image count; a patient is never cut.
 
     Raises
     ------
@@ -80,21 +85,23 @@ def build_manifest(
             f"None of the {len(collection.items)} images is readable; the first: "
             f"{excluded[0].reason}"
         )
-    items = [item for item, _ in rows]
+    items, hashes = [item for item, _ in rows], [reading.sha256 for _, reading in rows]
     pairs = find_near_duplicates([reading.fingerprint for _, reading in rows])
     frame = pl.DataFrame(
         {
             "path": [item.ref for item in items],
-            "sha256": [reading.sha256 for _, reading in rows],
+            "sha256": hashes,
             "phash": [reading.fingerprint.phash.tobytes().hex() for _, reading in rows],
             "label": [item.label for item in items],
             "subtype": [item.subtype for item in items],
             "patient": [item.patient for item in items],
             "block": _name_blocks([item.ref for item in items]),
-            "group": _name_groups(items, [reading.sha256 for _, reading in rows], pairs),
+            "group": _name_groups([item.patient for item in items], hashes, pairs),
+            "copies": _name_copies(hashes, pairs),
             "width": [reading.width for _, reading in rows],
             "height": [reading.height for _, reading in rows],
             "split": [item.split for item in items],
+            "fold": [item.fold for item in items],
             "source": [item.source for item in items],
         },
         schema=MANIFEST_SCHEMA,
@@ -132,7 +139,8 @@ def read_manifest(file: Path) -> pl.DataFrame:
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{file} is not a readable manifest.") from error
     missing = [name for name in MANIFEST_SCHEMA if name not in frame.columns]
-    if missing:
+    frame = frame.with_columns(pl.lit(None, pl.String).alias(n) for n in missing if n in _LATER)
+    if missing := [name for name in missing if name not in _LATER]:
         raise DataError(f"{file} is not a manifest of this tool: it lacks {', '.join(missing)}.")
     folder = file.parent.absolute()
     absolute = [str(folder / path) for path in frame["path"]]
@@ -193,11 +201,18 @@ def _cut_evenly(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     return cut
 
 
+def _name_copies(hashes: list[str], pairs: Iterable[tuple[int, int]]) -> list[str | None]:
+    """Return the set of near-identical images that each image is of, None where it is alone."""
+    names = _name_groups([None] * len(hashes), hashes, pairs)
+    paired = {row for pair in pairs for row in pair}
+    return [name if row in paired else None for row, name in enumerate(names)]
+
+
 def _name_groups(
-    items: list[Item], hashes: list[str], pairs: Iterable[tuple[int, int]]
+    patients: Sequence[str | None], hashes: list[str], pairs: Iterable[tuple[int, int]]
 ) -> list[str]:
     """Return a group for each image: connected through a patient or a near-duplicate pair."""
-    parent = list(range(len(items)))
+    parent = list(range(len(hashes)))
 
     def find(row: int) -> int:
         while parent[row] != row:
@@ -206,16 +221,16 @@ def _name_groups(
         return row
 
     first: dict[str, int] = {}
-    for row, item in enumerate(items):
-        if item.patient is not None:
-            parent[find(row)] = find(first.setdefault(item.patient, row))
+    for row, patient in enumerate(patients):
+        if patient is not None:
+            parent[find(row)] = find(first.setdefault(patient, row))
     for one, other in pairs:
         parent[find(one)] = find(other)
     # Named by patient or content, not by row or file name: the order of the images does not matter,
     # and `0001.png` in two folders is not one image.
     names: dict[int, str] = {}
-    for row, item in enumerate(items):
-        name = item.patient or hashes[row]
+    for row, patient in enumerate(patients):
+        name = patient or hashes[row]
         root = find(row)
         names[root] = min(names.get(root, name), name)
-    return [names[find(row)] for row in range(len(items))]
+    return [names[find(row)] for row in range(len(hashes))]

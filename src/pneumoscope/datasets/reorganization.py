@@ -25,6 +25,7 @@ from pneumoscope._files import (
 )
 from pneumoscope.datasets.arrays import read_radiograph, split_ref
 from pneumoscope.datasets.collection import open_collection
+from pneumoscope.datasets.dealing import Grouping, name_images
 from pneumoscope.datasets.items import (
     LABELS,
     MANIFEST_NAME,
@@ -33,15 +34,14 @@ from pneumoscope.datasets.items import (
     CollectionOptions,
     Skipped,
 )
+from pneumoscope.datasets.leakage import describe_leak
 from pneumoscope.datasets.manifest import Manifest, build_manifest, write_manifest
 from pneumoscope.datasets.splits import (
-    Grouping,
     Ratios,
     assign_splits,
     check_splits,
     count_images,
-    describe_leak,
-    name_images,
+    describe_sites,
     take_part,
 )
 from pneumoscope.errors import DataError
@@ -112,6 +112,8 @@ def reorganize(
         notes.append(f"A part is taken: {kept.height} of {manifest.frame.height} images.")
     if grouping is Grouping.IMAGE:
         notes.append(describe_leak(frame))
+    if grouping is Grouping.SITE:
+        notes += describe_sites(frame)
     counts = count_images(frame)
     excluded = (*collection.skipped, *manifest.excluded)
     if destination.exists() and any(destination.iterdir()):

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
-import numpy as np
 import polars as pl
 
+from pneumoscope.datasets.dealing import (
+    Grouping,
+    deal_blocks,
+    deal_groups,
+    deal_sites,
+    keep_groups_whole,
+    name_units,
+)
 from pneumoscope.datasets.items import LABELS, SPLITS, Layout
 from pneumoscope.errors import DataError
 
 Ratios = tuple[float, float, float]
 MIN_PER_CLASS = 10
-
-
-class Grouping(StrEnum):
-    """What may not be torn apart."""
-
-    PATIENT = "patient"
-    """Images of one patient, and near-duplicates. The default."""
-    BLOCK = "block"
-    """Whole ranges of acquisition numbers, and patients and near-duplicates with them."""
-    IMAGE = "image"
-    """Nothing: the widespread random split, whose numbers are too good."""
 
 
 @dataclass(frozen=True)
@@ -46,29 +41,59 @@ def assign_splits(
     """Return the manifest with a new split for every image, stratified by label.
 
     The result depends on the images and the seed, not on the order of the rows. A share of 0 leaves
-    that split empty.
+    that split empty. A patient whose images lie in blocks or sites of different splits trains.
+    Where there are too few sites for a validation site, validation is drawn by patient from the
+    sites that train.
 
     Raises
     ------
     DataError
-        The ratios make no sense, or `block` is asked of images without acquisition numbers.
+        The ratios make no sense, or the images have no acquisition numbers or only one site where
+        `block` or `site` is asked.
     """
     shares = _check_ratios(ratios)
+    units, labels = name_units(frame, grouping), frame["label"].to_list()
     if grouping is Grouping.BLOCK:
-        chosen = _assign_blocks(frame, shares, seed)
+        split_of = deal_blocks(units.drop_nulls().to_list(), shares, seed)
+        chosen = [split_of.get(unit, "train") for unit in units]
+    elif grouping is Grouping.SITE:
+        return _assign_sites(frame, shares, seed)
     else:
-        key = frame["group"] if grouping is Grouping.PATIENT else name_images(frame)
-        chosen = _assign_groups(key.to_list(), frame["label"].to_list(), shares, seed)
-    return frame.with_columns(pl.Series("split", chosen, dtype=pl.String))
+        chosen = deal_groups(units.to_list(), labels, shares, seed)
+        return frame.with_columns(pl.Series("split", chosen, dtype=pl.String))
+    whole = keep_groups_whole(frame, pl.Series(chosen, dtype=pl.String), fallback="train")
+    return frame.with_columns(pl.Series("split", whole, dtype=pl.String))
 
 
-def name_images(frame: pl.DataFrame) -> pl.Series:
-    """Return a name for each image: its content, and its rank among equal ones by their paths.
+def _assign_sites(frame: pl.DataFrame, shares: dict[str, float], seed: int) -> pl.DataFrame:
+    sites, labels = frame["source"].to_list(), frame["label"].to_list()
+    too_few = len(set(sites)) < sum(share > 0 for share in shares.values())
+    dealt = shares | {"val": 0.0} if too_few else shares
+    split_of = deal_sites(sites, labels, dealt, seed)
+    chosen = pl.Series([split_of[site] for site in sites], dtype=pl.String)
+    whole = keep_groups_whole(frame, chosen, fallback="train")
+    result = frame.with_columns(pl.Series("split", whole, dtype=pl.String))
+    return draw_validation(result, shares, Grouping.PATIENT, seed) if too_few else result
 
-    Neither the folder that holds all of them nor the order of the rows matters.
+
+def draw_validation(
+    frame: pl.DataFrame, shares: Mapping[str, float], grouping: Grouping, seed: int
+) -> pl.DataFrame:
+    """Return the manifest with its test part kept, and the rest drawn anew into train and val.
+
+    Parameters
+    ----------
+    shares
+        `train` and `val`: how the rest is cut.
     """
-    rank = pl.col("path").rank("ordinal").over("sha256")
-    return frame.select(pl.format("{}-{}", "sha256", rank)).to_series()
+    rest = frame.filter(pl.col("split") != "test")
+    if grouping is Grouping.SITE and rest["source"].n_unique() < 2:
+        grouping = Grouping.PATIENT
+    ratios = (shares["train"], shares["val"], 0.0)
+    drawn = assign_splits(rest, ratios=ratios, grouping=grouping, seed=seed)
+    split_of = dict(drawn.select("path", "split").iter_rows())
+    chosen = [split_of.get(path, "test") for path in frame["path"]]
+    return frame.with_columns(pl.Series("split", chosen, dtype=pl.String))
 
 
 def take_part(frame: pl.DataFrame, n: int, seed: int) -> pl.DataFrame:
@@ -84,7 +109,7 @@ def take_part(frame: pl.DataFrame, n: int, seed: int) -> pl.DataFrame:
     if n >= frame.height:
         return frame
     shares = {"train": n / frame.height, "val": 0.0, "test": 1 - n / frame.height}
-    chosen = _assign_groups(frame["group"].to_list(), frame["label"].to_list(), shares, seed)
+    chosen = deal_groups(frame["group"].to_list(), frame["label"].to_list(), shares, seed)
     return frame.filter(pl.Series([split == "train" for split in chosen]))
 
 
@@ -98,19 +123,20 @@ def resolve_splits(
 ) -> SplitResult:
     """Return the splits that training uses: those that are given, or new ones.
 
-    A complete split is kept; it needs no test part where the ratios give it no share. On Kaggle's
-    layout, and where every image is in train or test, the test part is kept and validation is split
-    off the rest. Everything else is split anew.
+    A split of train and val, with or without test, that names every image is kept as it is. On
+    Kaggle's layout, and where every image is in train or test, the test part is kept and validation
+    is split off the rest. Everything else is split anew. What leaks is not judged here
+    (`find_leakage`).
 
     Raises
     ------
     DataError
-        A class or a split is empty or tiny, or a patient is in two splits that were given.
+        A class or a split is empty or tiny.
     """
     _check_classes(frame)
     given = set(frame["split"].drop_nulls())
     notes: list[str] = []
-    wanted = {split for split, ratio in zip(SPLITS, ratios, strict=True) if ratio}
+    complete = not frame["split"].null_count() and layout is not Layout.KAGGLE
     partial = given == {"train", "test"} and not frame["split"].null_count()
     if "test" in given and (layout is Layout.KAGGLE or partial):
         test = frame.filter(pl.col("split") == "test")
@@ -118,16 +144,17 @@ def resolve_splits(
         if grouping is not Grouping.IMAGE:
             pool, told = _drop_relatives(pool, test)
             notes += told
-        both = (ratios[0], ratios[1], 0.0)
-        result = pl.concat([assign_splits(pool, ratios=both, grouping=grouping, seed=seed), test])
+        shares = {"train": ratios[0], "val": ratios[1]}
+        result = draw_validation(pl.concat([pool, test]), shares, grouping, seed)
         notes.append(
             "The test part that the data brings is kept; validation is split off the rest."
         )
-    elif layout is not Layout.KAGGLE and wanted <= given and not frame["split"].null_count():
+    elif complete and {"train", "val"} <= given:
         result = frame
         notes.append("The splits that the data brings are kept.")
-        if grouping is not Grouping.IMAGE:
-            notes += _check_overlap(result)
+        if "test" not in given:
+            ratios = (ratios[0], ratios[1], 0.0)
+            notes.append("They have no test part: the numbers are those of validation.")
     else:
         result = assign_splits(frame, ratios=ratios, grouping=grouping, seed=seed)
         if given:
@@ -137,31 +164,32 @@ def resolve_splits(
             )
         share = "/".join(f"{ratio:g}" for ratio in ratios)
         notes.append(f"Split {share} by {grouping.value} with seed {seed}.")
-    if grouping is Grouping.IMAGE:
-        notes.append(describe_leak(result))
+    if grouping is Grouping.SITE:
+        notes += describe_sites(result)
     check_splits(result, ratios)
     return SplitResult(result, tuple(notes))
 
 
-def count_leaked(frame: pl.DataFrame) -> int:
-    """Return how many test images have an image of the same patient in train."""
-    train = frame.filter(pl.col("split") == "train")["patient"].drop_nulls().unique()
-    test = frame.filter(pl.col("split") == "test")
-    return int(test["patient"].is_in(train.implode()).sum())
-
-
-def describe_leak(frame: pl.DataFrame) -> str:
-    """Say how many test images have their patient in train."""
-    if not frame["patient"].drop_nulls().len():
-        return (
-            "Split by image, and patients are unknown: how many test images have theirs in train "
-            "cannot be told, and numbers from this split may be too good."
+def describe_sites(frame: pl.DataFrame) -> list[str]:
+    """Say which sites are in which split, and where a site is in two."""
+    sites = {
+        split: frame.filter(pl.col("split") == split)["source"].unique().sort().to_list()
+        for split in SPLITS
+    }
+    named = [f"{split} {', '.join(names)}" for split, names in sites.items() if names]
+    notes = [f"Sites: {'; '.join(named)}."]
+    if set(sites["train"]) == set(sites["val"]):
+        notes.append(
+            "There are too few sites for a validation site: validation is drawn by patient from "
+            "those that train."
         )
-    leaked, n = count_leaked(frame), frame.filter(pl.col("split") == "test").height
-    return (
-        f"{leaked} of {n} test images ({leaked / max(n, 1):.0%}) have their patient in train: "
-        "numbers from this split are too good."
-    )
+    held = frame.filter(pl.col("source").is_in(sites["test"]) & (pl.col("split") != "test"))
+    if held.height:
+        notes.append(
+            f"{held.height} images of the test sites are not in test: their patient, or a "
+            "near-identical image, is of another site too."
+        )
+    return notes
 
 
 def _check_ratios(ratios: Ratios) -> dict[str, float]:
@@ -169,72 +197,6 @@ def _check_ratios(ratios: Ratios) -> dict[str, float]:
         raise DataError(f"Ratios are three shares such as 80/10/10, found {ratios}.")
     total = sum(ratios)
     return {split: ratio / total for split, ratio in zip(SPLITS, ratios, strict=True)}
-
-
-def _assign_groups(
-    keys: list[str], labels: list[str], shares: dict[str, float], seed: int
-) -> list[str]:
-    """Deal groups out, largest first, each to the split that lacks most of its label."""
-    table = (
-        pl.DataFrame({"key": keys, "label": labels})
-        .group_by("key")
-        .agg(pl.len().alias("n"), (pl.col("label") == LABELS[1]).sum().alias("positives"))
-        .sort("key")
-    )
-    order = np.random.default_rng(seed).permutation(table.height)
-    table = table[order.tolist()].sort("n", descending=True, maintain_order=True)
-    totals = {label: labels.count(label) for label in LABELS}
-    got = {split: dict.fromkeys(LABELS, 0) for split in SPLITS}
-    chosen: dict[str, str] = {}
-    for key, n, positives in table.select("key", "n", "positives").iter_rows():
-        label = LABELS[1] if 2 * positives >= n else LABELS[0]
-        split = max(
-            (s for s in SPLITS if shares[s] > 0),
-            key=lambda s: (shares[s] * totals[label] - got[s][label]) / shares[s] ** 0.5,
-        )
-        chosen[key] = split
-        got[split][LABELS[1]] += positives
-        got[split][LABELS[0]] += n - positives
-    return [chosen[key] for key in keys]
-
-
-def _assign_blocks(frame: pl.DataFrame, shares: dict[str, float], seed: int) -> list[str]:
-    """Hold whole blocks of every series out; a group that would straddle goes to train."""
-    if frame["block"].null_count() == frame.height:
-        raise DataError(
-            "Blocks need file names with acquisition numbers (person12_virus_3.jpeg, "
-            "IM-0115-0001.jpeg): use --group patient."
-        )
-    split_of: dict[str | None, str] = {None: "train"}
-    generator = np.random.default_rng(seed)
-    blocks = sorted(frame["block"].drop_nulls().unique())
-    for series in sorted({name.rpartition("/")[0] for name in blocks}):
-        # A short series leaves some of its ranges empty: those that are there are dealt out.
-        there = [name for name in blocks if name.rpartition("/")[0] == series]
-        held = {s: round(shares[s] * len(there)) for s in ("test", "val")}
-        held = {s: max(n, 1) if shares[s] else 0 for s, n in held.items()}
-        for rank, place in enumerate(generator.permutation(len(there))):
-            split = "train"
-            if rank < held["test"]:
-                split = "test"
-            elif rank < held["test"] + held["val"]:
-                split = "val"
-            split_of[there[place]] = split
-    chosen = frame.select(
-        "group",
-        pl.col("block").map_elements(split_of.get, return_dtype=pl.String, skip_nulls=False),
-    ).with_columns(pl.col("block").fill_null("train"))
-    torn = chosen.group_by("group").agg(pl.col("block").n_unique().alias("n"))
-    straddling = torn.filter(pl.col("n") > 1)["group"].implode()
-    return (
-        chosen.select(
-            pl.when(pl.col("group").is_in(straddling))
-            .then(pl.lit("train"))
-            .otherwise(pl.col("block"))
-        )
-        .to_series()
-        .to_list()
-    )
 
 
 def _check_classes(frame: pl.DataFrame) -> None:
@@ -270,29 +232,6 @@ def _drop_relatives(pool: pl.DataFrame, test: pl.DataFrame) -> tuple[pl.DataFram
         "image, is in it."
     )
     return kept, (note,)
-
-
-def _check_overlap(frame: pl.DataFrame) -> tuple[str, ...]:
-    """Refuse patients in two splits; copies of unknown patients are named in a note."""
-    torn = _find_straddling(frame, "patient")
-    if torn:
-        raise DataError(
-            f"{len(torn)} patients are in more than one of the splits that the data brings, such "
-            f"as {torn[0]}: split anew with `pneumoscope data reorganize`, or take them as they "
-            "are with --set grouping=image."
-        )
-    copies = _find_straddling(frame, "group")
-    if not copies:
-        return ()
-    return (
-        f"{len(copies)} groups of near-identical images are in more than one of the splits that "
-        "the data brings: numbers are too good; `pneumoscope data reorganize` keeps them together.",
-    )
-
-
-def _find_straddling(frame: pl.DataFrame, column: str) -> list[str]:
-    counts = frame.drop_nulls(column).group_by(column).agg(pl.col("split").n_unique().alias("n"))
-    return sorted(counts.filter(pl.col("n") > 1)[column].to_list())
 
 
 def count_images(frame: pl.DataFrame) -> dict[str, dict[str, int]]:

@@ -67,11 +67,13 @@ def read_table(
             patient=(_strip(row[patient_column]) if patient_column else None)
             or (parts.patient if parts else None),
             subtype=_strip(row.get("subtype")) or (parts.subtype if parts else "none"),
-            source="phantom" if is_phantom else _strip(row.get("source")) or path.stem,
+            source="phantom" if is_phantom else _find_site(row) or path.stem,
+            fold=_strip(row.get("fold")),
         )
         if ref in items:
             repeated += 1
-            if (item.label, item.split) != (items[ref].label, items[ref].split):
+            first = items[ref]
+            if (item.label, item.split, item.fold) != (first.label, first.split, first.fold):
                 raise DataError(f"{path} has {ref} twice, with different labels or splits.")
         items[ref] = item
     notes = []
@@ -103,6 +105,11 @@ def read_columns(path: Path, names: Sequence[str]) -> pl.DataFrame:
     columns = {name: [row[i] for row in rows.values()] for i, name in enumerate(present)}
     schema = dict.fromkeys(["path", *present], pl.String())
     return pl.DataFrame({"path": list(rows), **columns}, schema=schema)
+
+
+def _find_site(row: dict[str, object]) -> str | None:
+    """Return where an image comes from: its `site`, or its `source`."""
+    return _strip(row.get("site")) or _strip(row.get("source"))
 
 
 def _strip(value: object) -> str | None:

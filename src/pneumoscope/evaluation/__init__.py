@@ -25,6 +25,7 @@ from pneumoscope.evaluation.decision_curve import DecisionCurve, compute_decisio
 from pneumoscope.evaluation.figures import (
     plot_confusion,
     plot_decision_curve,
+    plot_folds,
     plot_forest,
     plot_history,
     plot_precision_recall,
@@ -38,6 +39,7 @@ from pneumoscope.evaluation.operating_points import (
     choose_operating_points,
     count_cases_needed,
 )
+from pneumoscope.evaluation.pooling import Pooled, pool_predictions
 from pneumoscope.evaluation.prevalence import PREVALENCES, AtPrevalence, project_to_prevalences
 from pneumoscope.evaluation.ranking import (
     compute_auc,
@@ -71,6 +73,7 @@ __all__ = [
     "McNemar",
     "Metrics",
     "OperatingPoint",
+    "Pooled",
     "ReliabilityBin",
     "Subgroup",
     "band_precision_recall",
@@ -97,11 +100,13 @@ __all__ = [
     "newcombe_paired_interval",
     "plot_confusion",
     "plot_decision_curve",
+    "plot_folds",
     "plot_forest",
     "plot_history",
     "plot_precision_recall",
     "plot_reliability",
     "plot_roc",
+    "pool_predictions",
     "project_to_prevalences",
     "resample",
     "tabulate_thresholds",

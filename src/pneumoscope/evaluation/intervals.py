@@ -87,3 +87,15 @@ def join_intervals(intervals: Iterable[Interval | None]) -> Interval | None:
     if not present:
         return None
     return Interval(min(i.low for i in present), max(i.high for i in present))
+
+
+def widen_interval(interval: Interval, n: int) -> Interval:
+    """Return the interval; one without width, since no error was seen, gets that of n of n.
+
+    `n` is the size of the smaller class: the wider of what its proportions allow.
+    """
+    if interval.low != interval.high or interval.low not in {0.0, 1.0} or n == 0:
+        return interval
+    wide = wilson_interval(n if interval.low else 0, n)
+    assert wide is not None
+    return wide

@@ -18,6 +18,7 @@ from pneumoscope.evaluation.intervals import (
     Z,
     join_intervals,
     percentile_interval,
+    widen_interval,
     wilson_interval,
 )
 from pneumoscope.evaluation.ranking import (
@@ -258,17 +259,5 @@ def _choose_intervals(
             methods.append(bootstrap.get(name))
         interval = join_intervals(methods)
         assert interval is not None  # the name stands in one of the two
-        chosen[name] = _widen(interval, smaller)
+        chosen[name] = widen_interval(interval, smaller)
     return chosen
-
-
-def _widen(interval: Interval, n: int) -> Interval:
-    """Return the interval; one without width, since no error was seen, gets that of n of n.
-
-    `n` is the size of the smaller class: the wider of what its proportions allow.
-    """
-    if interval.low != interval.high or interval.low not in {0.0, 1.0} or n == 0:
-        return interval
-    wide = wilson_interval(n if interval.low else 0, n)
-    assert wide is not None
-    return wide

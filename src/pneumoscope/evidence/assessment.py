@@ -61,7 +61,9 @@ def write_evaluation(
         One row an image and stage: path, label, split, patient, subtype, stage, logit, probability,
         and optionally seen, whether the model was trained or chosen on the image: where that holds
         for some, the others are judged once more as `unseen`; and optionally rejection and
-        outside_population, what speaks against answering: it moves decisions, nothing else.
+        outside_population, what speaks against answering: it moves decisions, nothing else; and
+        optionally patient_in_train and copy_in_train: where one holds for some test images, these
+        and the others are judged once more as `leaked` and `clean`.
     operating_points
         Stage → name → point; `balanced` decides.
     final

@@ -80,7 +80,7 @@ def write_report(
         show=_show,
         interval=_show_interval,
         thousand=[_count_in_thousand(shown, prevalence) for prevalence in _PREVALENCES],
-        figures={name: _embed(figure) for name, figure in figures.items()},
+        figures={name: embed_figure(figure) for name, figure in figures.items()},
         tiles=tiles,
         cut=list_cut(tiles, shown),
         threshold=shown["threshold"],
@@ -139,5 +139,6 @@ def _make_shortener(paths: Collection[str]) -> Callable[[str], str]:
     return lambda path: os.path.relpath(path, shared)
 
 
-def _embed(figure: Path) -> str:
+def embed_figure(figure: Path) -> str:
+    """Return a PNG as an address that holds all of it."""
     return f"data:image/png;base64,{base64.b64encode(figure.read_bytes()).decode()}"

@@ -71,6 +71,7 @@ def summarise(
         parts = {split: rows.filter(pl.col("split") == split) for split in _SPLITS}
         if "seen" in rows.columns and rows["seen"].any():
             parts["unseen"] = rows.filter(~pl.col("seen"))
+        parts |= _split_by_leak(parts["test"])
         tree[stage] = {}
         for name, part in parts.items():
             if not part.height:
@@ -89,6 +90,19 @@ def summarise(
             tree[stage][name] = numbers
     tree["final"] = final
     return tree
+
+
+def _split_by_leak(test: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Return `leaked` and `clean` where some test images have their patient or a copy in train.
+
+    An image of whose patient nothing is known is in neither, unless its copy is in train.
+    """
+    if not {"patient_in_train", "copy_in_train"} <= set(test.columns):
+        return {}
+    # Of true, false and unknown, as SQL has it: one that is true decides.
+    leaked = pl.col("patient_in_train") | pl.col("copy_in_train")
+    parts = {"leaked": test.filter(leaked), "clean": test.filter(~leaked)}
+    return parts if parts["leaked"].height else {}
 
 
 def decide(predictions: pl.DataFrame, points: Points) -> pl.DataFrame:

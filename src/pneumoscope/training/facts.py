@@ -65,9 +65,14 @@ class RunFacts:
                 f"The starting weights have seen {seen} of the test images "
                 "(--allow-contamination): test numbers are too good."
             )
-        if self.recipe.grouping == "image":
+        if leakage := self.config.get("leakage"):
             warnings.append(
-                "Split at random by image: patients straddle train and test, numbers are too good."
+                f"Leakage was allowed (--allow-leakage): {leakage} These numbers are too good."
+            )
+        elif self.recipe.grouping == "image" and self.frame["patient"].null_count():
+            warnings.append(
+                "Split at random by image, and not every image names its patient: patients may "
+                "straddle train and test, and numbers may be too good."
             )
         return warnings
 

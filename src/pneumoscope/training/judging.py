@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pneumoscope import __version__
 from pneumoscope.bundle import BundleInfo, Calibration, DataInfo, OperatingPointInfo
+from pneumoscope.datasets import mark_leaked
 from pneumoscope.evaluation import OperatingPoint, choose_operating_points
 from pneumoscope.evidence import CARRIED, EvaluationContext, summarise
 from pneumoscope.network import PARTS, PneumoniaResNet50, fold_batch_norm, round_weights
@@ -32,6 +33,7 @@ _CARRIED = (
 )  # fmt: skip
 
 
+#: What the predictions say of each image, before the answers of the stages.
 def judge_stages(
     facts: RunFacts,
     network: PneumoniaResNet50,
@@ -58,7 +60,9 @@ def judge_stages(
     images = PixelInputs(pixels, facts.recipe.preprocessing, None, facts.device)
     size = facts.recipe.preprocessing.size
     logits = _predict_stages(networks, facts.recipe.stages, images, rows, size, progress)
-    base = facts.frame[rows.tolist()].select(CARRIED)
+    base = mark_leaked(facts.frame)[rows.tolist()].select(
+        *CARRIED, "patient_in_train", "copy_in_train"
+    )
     tables, points = [], {}
     for stage in facts.recipe.stages:
         check_finite(logits[stage.name], stage)

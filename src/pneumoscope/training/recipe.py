@@ -149,7 +149,7 @@ class Recipe(_Model):
     precision: Precision = Precision.AUTO
     cache: bool = Field(True, description="compute what is frozen once and keep it")
     ratios: tuple[float, float, float] = (80, 10, 10)
-    grouping: str = Field("patient", pattern="^(patient|image|block)$")
+    grouping: str = Field("patient", pattern="^(patient|block|site|image)$")
     rule_out_sensitivity: float = Field(0.99, gt=0, lt=1)
     rule_in_specificity: float = Field(0.95, gt=0, lt=1)
 

@@ -24,7 +24,10 @@ class TrainingRequest:
     device: str = "auto"
     options: CollectionOptions = field(default_factory=CollectionOptions)
     allow_contamination: bool = False
+    allow_leakage: bool = False
     mlflow: bool = False
+    name: str | None = None
+    """What the run and its model are called; by default as its folder."""
 
 
 def describe_request(request: TrainingRequest) -> dict[str, Any]:
@@ -36,7 +39,9 @@ def describe_request(request: TrainingRequest) -> dict[str, Any]:
         "device": request.device,
         "options": dataclasses.asdict(request.options),
         "allow_contamination": request.allow_contamination,
+        "allow_leakage": request.allow_leakage,
         "mlflow": request.mlflow,
+        "name": request.name,
         "recipe": request.recipe.model_dump(mode="json"),
     }
 
@@ -62,7 +67,10 @@ def parse_request(config: dict[str, Any], out: Path) -> TrainingRequest:
             device=config["device"],
             options=CollectionOptions(**options),
             allow_contamination=config["allow_contamination"],
+            # Runs of an earlier version do not say these.
+            allow_leakage=config.get("allow_leakage", False),
             mlflow=config["mlflow"],
+            name=config.get("name"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{out / 'config.yaml'} is damaged; start a new run.") from error

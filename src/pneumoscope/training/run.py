@@ -16,13 +16,7 @@ from numpy.typing import NDArray
 from pneumoscope import runtime
 from pneumoscope._files import write_atomically
 from pneumoscope.bundle import ImageHashes
-from pneumoscope.datasets import (
-    Skipped,
-    load_pixels,
-    open_collection,
-    read_manifest,
-    split_ref,
-)
+from pneumoscope.datasets import Skipped, load_pixels, read_manifest
 from pneumoscope.evidence import write_evaluation
 from pneumoscope.network import PneumoniaResNet50, save_bundle
 from pneumoscope.training.checkpoint import (
@@ -43,7 +37,7 @@ from pneumoscope.training.facts import RunFacts
 from pneumoscope.training.folder import RunFolder
 from pneumoscope.training.judging import describe_bundle, describe_context, judge_stages
 from pneumoscope.training.loop import EpochRow, Observer, Task, report_progress, train_stage
-from pneumoscope.training.preparation import prepare_run
+from pneumoscope.training.preparation import SplitData, bring_back_images, prepare_run
 from pneumoscope.training.recipe import ClassWeighting, Stage
 from pneumoscope.training.recorders import MlflowRecorder, Several, TensorBoardRecorder
 from pneumoscope.training.request import (
@@ -67,21 +61,25 @@ class TrainingResult:
     """Files that were left out, and why."""
 
 
-def train(request: TrainingRequest, observer: Observer) -> TrainingResult:
+def train(
+    request: TrainingRequest, observer: Observer, data: SplitData | None = None
+) -> TrainingResult:
     """Start a run in `request.out` and bring it to its end.
+
+    `data` is what was read from `request.data` and split before, as cross-validation does.
 
     Raises
     ------
     RunError
         The folder is in use, finished, or not empty.
     DataError, WeightsError
-        The data or the weights cannot be used as they are.
+        The data or the weights cannot be used as they are, or the split leaks.
     """
     folder = RunFolder(request.out)
     with folder.hold(resume=False):
         config = describe_request(request)
         run = _Run(folder, request, config, observer)
-        run.prepare()
+        run.prepare(data)
         return run.finish()
 
 
@@ -132,7 +130,7 @@ class _Run:
         self.folder, self.request = folder, request
         device = choose_device(request.device)
         self.facts = RunFacts(
-            name=request.out.absolute().name or "run",
+            name=request.name or request.out.absolute().name or "run",
             recipe=request.recipe,
             seed=request.seed,
             device=device,
@@ -140,14 +138,14 @@ class _Run:
             config=config,
         )
         observers: list[Observer] = [observer, TensorBoardRecorder(folder.logs)]
-        self.mlflow = MlflowRecorder(request.out.name, config) if request.mlflow else None
+        self.mlflow = MlflowRecorder(self.facts.name, config) if request.mlflow else None
         if self.mlflow:
             observers.append(self.mlflow)
         self.observer = Several(observers)
 
-    def prepare(self) -> None:
+    def prepare(self, data: SplitData | None) -> None:
         """Read the data, settle splits and weights, and write what a resume needs."""
-        prepare_run(self.folder, self.request, self.facts, self.observer)
+        prepare_run(self.folder, self.request, self.facts, self.observer, data)
 
     def reopen(self) -> None:
         """Read back what `prepare` wrote; say where the machine differs."""
@@ -158,9 +156,7 @@ class _Run:
                 f"Resumed elsewhere: {difference}; the last bits of the weights may differ."
             )
         self.facts.frame = read_manifest(self.folder.manifest)
-        if not Path(split_ref(self.facts.frame["path"][0])[0]).exists():
-            # An archive was unpacked in the cache, and the cache was cleared: unpack it again.
-            open_collection(self.request.data, self.request.options)
+        bring_back_images(self.facts.frame, self.request)
         if self.folder.checkpoint.is_file():
             history = load_checkpoint(self.folder.checkpoint).history
             self.facts.history = [EpochRow(**row) for row in history]

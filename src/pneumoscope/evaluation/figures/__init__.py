@@ -6,6 +6,7 @@ Lines differ by dash and marker, not by colour alone. No global state of matplot
 from pneumoscope.evaluation.figures.confusion import plot_confusion
 from pneumoscope.evaluation.figures.curves import plot_precision_recall, plot_roc
 from pneumoscope.evaluation.figures.decisions import plot_decision_curve
+from pneumoscope.evaluation.figures.folds import plot_folds
 from pneumoscope.evaluation.figures.forest import plot_forest
 from pneumoscope.evaluation.figures.history import plot_history
 from pneumoscope.evaluation.figures.reliability import plot_reliability
@@ -13,6 +14,7 @@ from pneumoscope.evaluation.figures.reliability import plot_reliability
 __all__ = [
     "plot_confusion",
     "plot_decision_curve",
+    "plot_folds",
     "plot_forest",
     "plot_history",
     "plot_precision_recall",
