@@ -41,7 +41,7 @@ SeedOption = Annotated[int, typer.Option(min=0, help="Where all randomness start
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Print results only.")]
 
 
-def _find_bundle(path: Path | None) -> Path | None:
+def find_bundle(path: Path | None) -> Path | None:
     """Return the folder of the model in the box for its name, every other path as it is."""
     if path != Path("bundled") or path.exists():
         return path
@@ -54,13 +54,13 @@ BundleArgument = Annotated[
     Path,
     typer.Argument(
         metavar="BUNDLE",
-        callback=_find_bundle,
+        callback=find_bundle,
         help="A saved model, such as runs/NAME/bundle, or `bundled`: the one in the box.",
     ),
 ]
 BundleOption = Annotated[
     Path | None,
-    typer.Option(callback=_find_bundle, help="The bundle to use; the model in the box by default."),
+    typer.Option(callback=find_bundle, help="The bundle to use; the model in the box by default."),
 ]
 EngineOption = Annotated[str, typer.Option(help="`openvino` or `onnxruntime`.")]
 PrecisionOption = Annotated[

@@ -1,15 +1,14 @@
-"""`pneumoscope evaluate`: judge a bundle on labelled images."""
+"""`pneumoscope evaluate`: judge a bundle, or a model of others, on labelled images."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pneumoscope.cli._left_out import report_left_out
 from pneumoscope.cli._options import (
-    BundleArgument,
     EngineOption,
     LabelColumnOption,
     LayoutOption,
@@ -19,7 +18,11 @@ from pneumoscope.cli._options import (
     QuietOption,
     SplitColumnOption,
     collection_options,
+    find_bundle,
 )
+
+if TYPE_CHECKING:
+    from pneumoscope.evidence import EvaluationResult, Subject
 
 
 def register(app: typer.Typer) -> None:
@@ -28,12 +31,31 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    bundle: BundleArgument,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A bundle, such as runs/NAME/bundle; `bundled`, the one in the box; or, with "
+            "--description, a model of others: FILE.onnx, FILE.keras, FILE.h5, timm's weights "
+            "(FILE.safetensors), or timm:NAME.",
+        ),
+    ],
     data: Annotated[Path, typer.Argument(help="A folder, manifest, .npz or archive with labels.")],
     out: Annotated[Path, typer.Option(help="The folder for numbers, figures and the report.")],
+    description: Annotated[
+        Path | None,
+        typer.Option(help="YAML that says what a model of others takes and answers."),
+    ] = None,
     split: Annotated[
         str | None,
         typer.Option(help="`test`, `val`, `train` or `all`; test where there is one, else all."),
+    ] = None,
+    calibrate_on: Annotated[
+        str | None,
+        typer.Option(
+            help="`val` or `train`: fit calibration and thresholds of a model of others on that "
+            "split, none of whose patients is judged."
+        ),
     ] = None,
     engine: EngineOption = "openvino",
     precision: PrecisionOption = "fp32",
@@ -44,11 +66,13 @@ def evaluate(
     split_column: SplitColumnOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Judge a bundle, as it decides, on any labelled images; nothing is re-tuned.
+    """Judge a bundle, or a model of others, on any labelled images; nothing is re-tuned.
 
-    Says when images were among those that the bundle was trained on.
+    Says when images were among those that a bundle was trained on.
 
-    Example: `pneumoscope evaluate bundled other_hospital/ --out evaluation/`
+    Examples: `pneumoscope evaluate bundled other_hospital/ --out evaluation/`
+
+    `pneumoscope evaluate theirs.onnx data/ --description theirs.yaml --out evaluation/`
     """
     from pneumoscope._extras import require_extra
 
@@ -56,21 +80,64 @@ def evaluate(
         "evidence", "polars", "sklearn", "matplotlib", "jinja2", "yaml", purpose="Evaluating"
     )
     from pneumoscope.cli._progress import show_progress
-    from pneumoscope.evidence import evaluate_bundle
+    from pneumoscope.evidence import evaluate_subject
 
+    subject = _open_subject(model, description, calibrate_on, engine, precision)
+    for fact in subject.facts[:1] if not quiet else ():
+        typer.echo(fact, err=True)
     with show_progress("Evaluating", quiet) as progress:
-        result = evaluate_bundle(
-            bundle,
+        result = evaluate_subject(
+            subject,
             data,
             out,
             options=collection_options(
                 layout, positive, label_column, patient_column, split_column
             ),
             split=split,
-            engine=engine,
-            precision=precision,
+            calibrate_on=calibrate_on,
             progress=progress,
         )
+    _print_result(result, quiet)
+
+
+def _open_subject(
+    model: str,
+    description: Path | None,
+    calibrate_on: str | None,
+    engine: str,
+    precision: str,
+) -> Subject:
+    """Return what is to be judged, before any image is read."""
+    from pneumoscope.errors import ModelError
+    from pneumoscope.evidence import (
+        describe_bundle,
+        describe_foreign,
+        is_foreign,
+        open_model,
+        read_description,
+    )
+
+    if not is_foreign(model):
+        for flag, value in (("--description", description), ("--calibrate-on", calibrate_on)):
+            if value is not None:
+                raise ModelError(
+                    f"{flag} goes with a model of others (.onnx, .keras, .h5, .safetensors, "
+                    f"timm:NAME), found {model}: a bundle describes and calibrates itself."
+                )
+        return describe_bundle(find_bundle(Path(model)), engine=engine, precision=precision)
+    if description is None:
+        raise ModelError(
+            f"{model} is no bundle: say with --description FILE.yaml what it takes and answers; "
+            "docs/how-to/judge-another-model.md has examples."
+        )
+    if precision not in {"fp32", "auto"}:
+        raise ModelError(f"Models of others are judged in fp32, found --precision {precision}.")
+    return describe_foreign(
+        open_model(model, read_description(description), folder=description.parent, engine=engine)
+    )
+
+
+def _print_result(result: EvaluationResult, quiet: bool) -> None:
     for line in (*result.notes, *(f"Warning: {text}" for text in result.warnings)):
         if not quiet or line.startswith("Warning"):
             typer.echo(line, err=True)

@@ -24,3 +24,9 @@ class EvaluationContext:
     configuration: dict[str, Any] = field(default_factory=dict)
     seconds: float | None = None
     environment: dict[str, Any] = field(default_factory=dict)
+    model_facts: list[str] = field(default_factory=list)
+    """What the makers of a model say of it."""
+    not_available: list[str] = field(default_factory=list)
+    """What a reader may look for, and the model cannot give."""
+    thresholds: str = "Thresholds were chosen on validation images, never on test images."
+    """Where they come from."""
