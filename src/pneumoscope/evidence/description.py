@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -18,6 +19,7 @@ from pneumoscope.images import Geometry, RectangularSpec, Resampler
 
 #: A description is small; what is larger is something else.
 _MOST_BYTES = 64 * 1024
+_DEEPEST = 8
 
 Side = Annotated[int, Field(ge=8, le=2048)]
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
@@ -206,7 +208,10 @@ def parse_description(data: bytes | str, source: str) -> ModelDescription:
         # Strict about types; through JSON, which has neither tuples nor enums to be strict about.
         return ModelDescription.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
-        raise ModelError(f"In {source}, {_explain(error.errors()[0], tree)}.") from error
+        found = error.errors()
+        # Of a field of several types pydantic says first that it is not the first of them.
+        first = next((one for one in found if one["type"] == "value_error"), found[0])
+        raise ModelError(f"In {source}, {_explain(first, tree)}.") from error
     except (ValueError, TypeError, RecursionError) as error:
         raise ModelError(f"{source} holds what no description has: {error}.") from error
 
@@ -215,9 +220,7 @@ def _parse_yaml(data: bytes | str, source: str) -> Any:
     if len(data) > _MOST_BYTES:
         raise ModelError(f"{source} is no description: it has more than {_MOST_BYTES >> 10} KiB.")
     try:
-        # An alias may stand for a list of aliases, and so on: small files of endless content.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data, yaml.SafeLoader)):
-            raise ModelError(f"{source} has YAML aliases (*name), which descriptions may not have.")
+        _check_events(yaml.parse(data, yaml.SafeLoader), source)
         tree = yaml.safe_load(data)
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
         said = " ".join(str(error).split())[:200]
@@ -225,6 +228,18 @@ def _parse_yaml(data: bytes | str, source: str) -> Any:
     if not isinstance(tree, dict):
         raise ModelError(f"{source} is no description: it needs the fields name, input and output.")
     return tree
+
+
+def _check_events(events: Iterable[yaml.Event], source: str) -> None:
+    """Refuse what takes a parser long: deep nesting, and aliases for lists of aliases."""
+    depth = 0
+    for event in events:
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise ModelError(f"{source} is no description: its lists are nested too deeply.")
+        if isinstance(event, yaml.AliasEvent):
+            raise ModelError(f"{source} has YAML aliases (*name), which descriptions may not have.")
 
 
 def _explain(error: ErrorDetails, tree: Any) -> str:

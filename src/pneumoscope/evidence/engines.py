@@ -63,15 +63,18 @@ class OpenVinoGraph:
 
     def __init__(self, path: Path) -> None:
         import openvino
+        from openvino.frontend import FrontEndManager
 
         self.kind = f"ONNX on OpenVINO {openvino.get_version().split('-')[0]}"
         core = openvino.Core()
+        # As ONNX and as nothing else: `read_model` would try other formats on what is damaged.
+        reader = FrontEndManager().load_by_framework("onnx")
         try:
-            model = core.read_model(path)
+            model = reader.convert(reader.load(str(path)))
             # Always said: AMX machines would else compute everything in bf16.
             hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
             self._model = core.compile_model(model, "CPU", hints)
-        except RuntimeError as error:
+        except Exception as error:
             raise _refuse(path, "OpenVINO", "onnxruntime") from error
         self.inputs = tuple(map(_read_openvino_port, self._model.inputs))
         self.outputs = tuple(map(_read_openvino_port, self._model.outputs))
@@ -130,10 +133,11 @@ class KerasModel:
                 # An absolute path: other names could be addresses on the network to Keras.
                 model = keras.saving.load_model(str(path.absolute()), compile=False, safe_mode=True)
             self.inputs = tuple(map(_read_keras_port, model.inputs))
-            shapes = map(_read_keras_port, model.outputs)
-            names = model.output_names
+            ports = [_read_keras_port(tensor) for tensor in model.outputs]
+            # Where there are several, people know them by their layers' names.
+            names = getattr(model, "output_names", None) or [port.name for port in ports]
             self.outputs = tuple(
-                port._replace(name=name) for name, port in zip(names, shapes, strict=True)
+                port._replace(name=name) for name, port in zip(names, ports, strict=True)
             )
         except Exception as error:
             raise _refuse_keras(path, error) from error
@@ -143,7 +147,9 @@ class KerasModel:
     def run(self, images: NDArray[Any], source: str, output: str) -> NDArray[Any]:
         """Give images to the only input and return the output of a name."""
         try:
-            found = self._flatten(self._model.predict_on_batch(images))
+            with warnings.catch_warnings():  # of Keras, about NumPy
+                warnings.simplefilter("ignore")
+                found = self._flatten(self._model.predict_on_batch(images))
         except Exception as error:
             raise _fail(images, error) from error
         place = [port.name for port in self.outputs].index(output)
