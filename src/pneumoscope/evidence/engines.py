@@ -78,6 +78,8 @@ class OpenVinoGraph:
             raise _refuse(path, "OpenVINO", "onnxruntime") from error
         self.inputs = tuple(map(_read_openvino_port, self._model.inputs))
         self.outputs = tuple(map(_read_openvino_port, self._model.outputs))
+        if not self.inputs or not self.outputs:  # an empty file is an empty graph
+            raise _refuse(path, "OpenVINO", "onnxruntime")
 
     def run(self, images: NDArray[Any], source: str, output: str) -> NDArray[Any]:
         """Give images to the input `source` and return the output of a name."""
