@@ -260,6 +260,30 @@ def test_a_network_of_timm_may_be_named_and_its_file_be_one_of_torch(
     np.testing.assert_array_equal(found, open_model(path, other).predict_pixels(squares).logits)
 
 
+@pytest.mark.parametrize("shape", [None, (1,)], ids=["none", "one number"])
+def test_counters_of_batches_may_be_written_in_any_way(resnet, squares, tmp_path, shape):
+    from safetensors.torch import save_file
+
+    state = {
+        name: value.half() if shape and value.is_floating_point() else value
+        for name, value in resnet[0].state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    if shape:
+        state |= {
+            name: torch.zeros(shape, dtype=torch.int64)
+            for name in resnet[0].state_dict()
+            if name.endswith("num_batches_tracked")
+        }
+    save_file(state, tmp_path / "other.safetensors")
+    said = describe("class_logits", index=1, channels=1, architecture="resnet18")
+    found, wanted = (
+        open_model(path, said).predict_pixels(squares).logits
+        for path in (tmp_path / "other.safetensors", resnet[1])
+    )
+    np.testing.assert_allclose(found, wanted, atol=0.05 if shape else 0)
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

@@ -81,9 +81,9 @@ def _check_name(architecture: str, known: list[str]) -> None:
 
 def _fill(network: Any, state: dict[str, torch.Tensor], where: str, needed: str) -> None:
     own = network.state_dict()
-    for name in own:  # files of old torch versions have no counters
-        if name.endswith("num_batches_tracked") and name not in state:
-            state[name] = torch.zeros((), dtype=torch.int64)
+    for name in own:  # counters count for nothing here, and files write them in several ways
+        if name.endswith("num_batches_tracked"):
+            state[name] = own[name]
     complain(where, "lacks", [name for name in own if name not in state], needed)
     complain(where, "has what is not known there:", [n for n in state if n not in own], needed)
     shapes = [
