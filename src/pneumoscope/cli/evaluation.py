@@ -66,9 +66,10 @@ def evaluate(
     split_column: SplitColumnOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Judge a bundle, or a model of others, on any labelled images; nothing is re-tuned.
+    """Judge a bundle, or a model of others, on any labelled images.
 
-    Says when images were among those that a bundle was trained on.
+    Nothing is tuned on what is judged. Says when images were among those that a bundle was trained
+    on.
 
     Examples: `pneumoscope evaluate bundled other_hospital/ --out evaluation/`
 

@@ -148,7 +148,9 @@ def evaluate_subject(
         )
         notes += said
     predictions = _predict(subject, frame, split, progress)
-    warnings = [*subject.warnings, *_list_warnings(frame), *suspect_answers(predictions)]
+    threshold = subject.operating_points["balanced"].threshold
+    suspicions = suspect_answers(predictions, threshold)
+    warnings = [*subject.warnings, *_list_warnings(frame), *suspicions]
     notes += _describe_objections(predictions)
     excluded = (*collection.skipped, *manifest.excluded)
     context = EvaluationContext(
