@@ -35,6 +35,10 @@ class BundleError(PneumoscopeError):
     """A bundle is damaged, foreign, or newer than this version understands."""
 
 
+class ModelError(PneumoscopeError):
+    """A model of others is damaged, is not as its description says, or answers no such thing."""
+
+
 class HubError(PneumoscopeError):
     """A model hub cannot be reached, or does not let a bundle in."""
 

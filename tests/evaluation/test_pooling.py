@@ -5,7 +5,6 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from pneumoscope.evaluation import compute_metrics, pool_predictions
-from pneumoscope.evaluation.pooling import _draw_weights, _Ranking
 
 
 @pytest.fixture
@@ -26,20 +25,6 @@ def test_values_are_the_means_of_the_seeds(answers):
     assert pooled["accuracy"].value == pytest.approx((called == labels).mean())
     for number in pooled.values():
         assert number.interval.low < number.value < number.interval.high
-
-
-def test_a_resampled_auc_is_that_of_the_repeated_images(answers, rng):
-    labels, scores, _ = answers
-    for weight in _draw_weights([f"p{i // 3}" for i in range(300)], 0)[:20]:
-        repeated = np.repeat(np.arange(300), weight.astype(int))
-        expected = roc_auc_score(labels[repeated], scores[0][repeated])
-        assert _Ranking(labels == 1, scores[0]).compute_auc(weight) == pytest.approx(expected)
-
-
-def test_images_of_a_patient_are_drawn_together():
-    for weight in _draw_weights(["a", "a", None, "b", "a", None], 1)[:50]:
-        assert weight[0] == weight[1] == weight[4]
-        assert weight.sum() > 0
 
 
 def test_patients_with_many_alike_images_widen_the_interval(answers):

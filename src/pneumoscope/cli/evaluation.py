@@ -1,16 +1,15 @@
-"""`pneumoscope evaluate`: judge a bundle on labelled images."""
+"""`pneumoscope evaluate`: judge a bundle, or a model of others, on labelled images."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pneumoscope.cli._left_out import report_left_out
 from pneumoscope.cli._options import (
-    BundleArgument,
     EngineOption,
     LabelColumnOption,
     LayoutOption,
@@ -22,6 +21,9 @@ from pneumoscope.cli._options import (
     collection_options,
 )
 
+if TYPE_CHECKING:
+    from pneumoscope.evidence import EvaluationResult, Subject
+
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands to the root command."""
@@ -29,9 +31,21 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    bundle: BundleArgument,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A bundle, such as runs/NAME/bundle; `bundled`, the one in the box; or, with "
+            "--description, a model of others: FILE.onnx, FILE.keras, FILE.h5, timm's weights "
+            "(FILE.safetensors), or timm:NAME.",
+        ),
+    ],
     data: Annotated[Path, typer.Argument(help="A folder, manifest, .npz or archive with labels.")],
     out: Annotated[Path, typer.Option(help="The folder for numbers, figures and the report.")],
+    description: Annotated[
+        Path | None,
+        typer.Option(help="YAML that says what a model of others takes and answers."),
+    ] = None,
     split: Annotated[
         str | None,
         typer.Option(help="`test`, `val`, `train` or `all`; test where there is one, else all."),
@@ -59,6 +73,13 @@ def evaluate(
             "without. Repeatable.",
         ),
     ] = None,
+    calibrate_on: Annotated[
+        str | None,
+        typer.Option(
+            help="`val` or `train`: fit calibration and thresholds of a model of others on that "
+            "split, none of whose patients is judged."
+        ),
+    ] = None,
     engine: EngineOption = "openvino",
     precision: PrecisionOption = "fp32",
     layout: LayoutOption = None,
@@ -68,14 +89,18 @@ def evaluate(
     split_column: SplitColumnOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Judge a bundle, as it decides, on any labelled images; nothing is re-tuned.
+    """Judge a bundle, or a model of others, on any labelled images.
 
-    Says when images were among those that the bundle was trained on.
+    Nothing is tuned on what is judged. Says when images were among those that a bundle was trained
+    on.
 
-    Example: `pneumoscope evaluate bundled other_hospital/ --out evaluation/`
+    Examples: `pneumoscope evaluate bundled other_hospital/ --out evaluation/`
 
     Two models on the same images, by age:
     `pneumoscope evaluate new/bundle ward.csv --out new --compare old --subgroup age`
+
+    A model of others:
+    `pneumoscope evaluate theirs.onnx data/ --description theirs.yaml --out evaluation/`
     """
     from pneumoscope._extras import require_extra
 
@@ -83,25 +108,69 @@ def evaluate(
         "evidence", "polars", "sklearn", "matplotlib", "jinja2", "yaml", purpose="Evaluating"
     )
     from pneumoscope.cli._progress import show_progress
-    from pneumoscope.evidence import Questions, evaluate_bundle
+    from pneumoscope.evidence import Questions, evaluate_subject
 
-    asked = Questions(subgroups=tuple(subgroup or ()), earlier=compare)
+    questions = Questions(subgroups=tuple(subgroup or ()), earlier=compare)
     if prevalence:
-        asked = dataclasses.replace(asked, prevalences=tuple(prevalence))
+        questions = dataclasses.replace(questions, prevalences=tuple(prevalence))
+    subject = _open_subject(model, description, calibrate_on, engine, precision)
+    for fact in subject.facts[:1] if not quiet else ():
+        typer.echo(fact, err=True)
     with show_progress("Evaluating", quiet) as progress:
-        result = evaluate_bundle(
-            bundle,
+        result = evaluate_subject(
+            subject,
             data,
             out,
             options=collection_options(
                 layout, positive, label_column, patient_column, split_column
             ),
             split=split,
-            engine=engine,
-            precision=precision,
-            questions=asked,
+            calibrate_on=calibrate_on,
+            questions=questions,
             progress=progress,
         )
+    _print_result(result, quiet)
+
+
+def _open_subject(
+    model: str,
+    description: Path | None,
+    calibrate_on: str | None,
+    engine: str,
+    precision: str,
+) -> Subject:
+    """Return what is to be judged, before any image is read."""
+    from pneumoscope.errors import ModelError
+    from pneumoscope.evidence import (
+        describe_bundle,
+        describe_foreign,
+        is_foreign,
+        open_model,
+        read_description,
+    )
+    from pneumoscope.runtime import find_bundle
+
+    if not is_foreign(model):
+        for flag, value in (("--description", description), ("--calibrate-on", calibrate_on)):
+            if value is not None:
+                raise ModelError(
+                    f"{flag} goes with a model of others (.onnx, .keras, .h5, .safetensors, "
+                    f"timm:NAME), found {model}: a bundle describes and calibrates itself."
+                )
+        return describe_bundle(find_bundle(model), engine=engine, precision=precision)
+    if description is None:
+        raise ModelError(
+            f"{model} is no bundle: say with --description FILE.yaml what it takes and answers; "
+            "docs/how-to/judge-another-model.md has examples."
+        )
+    if precision not in {"fp32", "auto"}:
+        raise ModelError(f"Models of others are judged in fp32, found --precision {precision}.")
+    return describe_foreign(
+        open_model(model, read_description(description), folder=description.parent, engine=engine)
+    )
+
+
+def _print_result(result: EvaluationResult, quiet: bool) -> None:
     for line in (*result.notes, *(f"Warning: {text}" for text in result.warnings)):
         if not quiet or line.startswith("Warning"):
             typer.echo(line, err=True)

@@ -1,4 +1,4 @@
-"""The pixel cache: every image of a manifest as the grey square that the network will see."""
+"""The pixel cache: every image of a manifest as the grey pixels that the network will see."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def load_pixels(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.uint8]:
-    """Return the images of a manifest, uint8 [N, size, size], memory-mapped, in row order.
+    """Return the images of a manifest, uint8 [N, *spec.shape], memory-mapped, in row order.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def load_pixels(
     """
     folder = find_cache_folder() / "pixels"
     path = folder / f"{_make_key(frame, spec)}.npy"
-    shape = (frame.height, spec.size, spec.size)
+    shape = (frame.height, *spec.shape)
     cached = _open_cached(path, shape)
     if cached is not None:
         return cached
@@ -70,7 +70,7 @@ def _fill(
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
 
     def read_one(ref: str, sha256: str) -> NDArray[np.uint8]:
-        radiograph = read_radiograph(ref, spec.size)
+        radiograph = read_radiograph(ref, spec.decoding_size)
         if radiograph.sha256 != sha256:  # its label and its split were given to another image
             raise ImageError(f"{ref} has changed since the run began: start a new run.")
         return resample(radiograph, spec)

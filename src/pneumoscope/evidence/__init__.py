@@ -8,9 +8,17 @@ from pneumoscope.evidence.cross_validation import (
     FoldRun,
     write_cross_validation,
 )
+from pneumoscope.evidence.description import ModelDescription, parse_description, read_description
 from pneumoscope.evidence.equipment import Equipment, equip_bundle
-from pneumoscope.evidence.evaluation import EvaluationResult, evaluate_bundle
+from pneumoscope.evidence.evaluation import (
+    EvaluationResult,
+    evaluate_bundle,
+    evaluate_model,
+    evaluate_subject,
+)
+from pneumoscope.evidence.foreign import ForeignModel, is_foreign, open_model
 from pneumoscope.evidence.questions import Questions
+from pneumoscope.evidence.subject import Subject, describe_bundle, describe_foreign
 from pneumoscope.evidence.summary import CARRIED, CalibrationPart, summarise
 
 __all__ = [
@@ -22,9 +30,20 @@ __all__ = [
     "EvaluationContext",
     "EvaluationResult",
     "FoldRun",
+    "ForeignModel",
+    "ModelDescription",
     "Questions",
+    "Subject",
+    "describe_bundle",
+    "describe_foreign",
     "equip_bundle",
     "evaluate_bundle",
+    "evaluate_model",
+    "evaluate_subject",
+    "is_foreign",
+    "open_model",
+    "parse_description",
+    "read_description",
     "summarise",
     "write_cross_validation",
     "write_evaluation",

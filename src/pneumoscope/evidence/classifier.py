@@ -16,8 +16,8 @@ class Answers(Protocol):
     """What one forward pass gives."""
 
     @property
-    def logits(self) -> NDArray[np.float32]:
-        """float32 [N], of pneumonia."""
+    def logits(self) -> NDArray[np.floating[Any]]:
+        """float32 or float64 [N], of pneumonia."""
 
 
 class Classifier(Protocol):
@@ -32,7 +32,7 @@ class Classifier(Protocol):
         """By name; `balanced` decides alone."""
 
     def predict_pixels(self, squares: NDArray[np.uint8]) -> Answers:
-        """Answer resampled images, uint8 [N, size, size], whatever they show."""
+        """Answer resampled images, uint8 [N, *preprocessing.shape], whatever they show."""
 
     def calibrate(self, logits: NDArray[Any]) -> NDArray[np.float64]:
         """Return calibrated probabilities, 0..1, of logits."""

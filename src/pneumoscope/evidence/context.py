@@ -26,3 +26,9 @@ class EvaluationContext:
     environment: dict[str, Any] = field(default_factory=dict)
     comparison: dict[str, Any] | None = None
     """The tree of `comparison.json`, where an earlier evaluation was asked about."""
+    model_facts: list[str] = field(default_factory=list)
+    """What the makers of a model say of it."""
+    not_available: list[str] = field(default_factory=list)
+    """What a reader may look for, and the model cannot give."""
+    thresholds: str = "Thresholds were chosen on validation images, never on test images."
+    """Where they come from."""

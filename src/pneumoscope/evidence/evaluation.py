@@ -1,4 +1,4 @@
-"""`evaluate`: a bundle and labelled images become numbers, figures and a report."""
+"""`evaluate`: a model and labelled images become numbers, figures and a report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pneumoscope import __version__
-from pneumoscope.bundle import Bundle, ImageHashes
+from pneumoscope.bundle import ImageHashes
 from pneumoscope.datasets import (
     SPLITS,
     Collection,
@@ -30,19 +30,23 @@ from pneumoscope.datasets import (
     read_radiograph,
 )
 from pneumoscope.errors import DataError
-from pneumoscope.evaluation import OperatingPoint
 from pneumoscope.evidence.assessment import write_evaluation
+from pneumoscope.evidence.calibrating import calibrate_subject
 from pneumoscope.evidence.comparison import compare_with_earlier, match_earlier, read_earlier
 from pneumoscope.evidence.context import EvaluationContext
+from pneumoscope.evidence.foreign import ForeignModel
 from pneumoscope.evidence.questions import Questions
-from pneumoscope.evidence.summary import CalibrationPart, check_subgroups
-from pneumoscope.runtime import Objection, Predictor, load
+from pneumoscope.evidence.subject import Subject, describe_bundle, describe_foreign
+from pneumoscope.evidence.summary import check_subgroups
+from pneumoscope.evidence.suspicion import suspect_answers
+from pneumoscope.runtime import Objection, Outputs
 
 Progress = Callable[[int, int], None]
 _OURS = {
     "metrics.json", "predictions.csv", "curve.csv", "decision_curve.csv", "comparison.json",
     "figures", "report.html",
 }  # fmt: skip
+_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class EvaluationResult:
     warnings: tuple[str, ...]
     excluded: tuple[Skipped, ...]
     comparison: dict[str, Any] | None = None
-    """What `comparison.json` holds."""
+    """With the earlier evaluation, where one was asked about."""
 
 
 def evaluate_bundle(
@@ -72,51 +76,111 @@ def evaluate_bundle(
     questions: Questions | None = None,
     progress: Progress | None = None,
 ) -> EvaluationResult:
-    """Judge a bundle, as it decides, on labelled images.
+    """Judge a bundle, as it decides, on labelled images; see `evaluate_subject`.
+
+    Raises
+    ------
+    BundleError
+        The bundle is missing or damaged.
+    """
+    check_out(out)
+    subject = describe_bundle(bundle, engine=engine, precision=precision)
+    return evaluate_subject(
+        subject, data, out, options=options, split=split, questions=questions, progress=progress
+    )
+
+
+def evaluate_model(
+    model: ForeignModel,
+    data: Path,
+    out: Path,
+    *,
+    options: CollectionOptions | None = None,
+    split: str | None = None,
+    calibrate_on: str | None = None,
+    questions: Questions | None = None,
+    progress: Progress | None = None,
+) -> EvaluationResult:
+    """Judge a model of others as a bundle is judged; see `evaluate_subject`.
+
+    Parameters
+    ----------
+    calibrate_on
+        `val` or `train`: calibration and thresholds are fitted on that part of the data, none of
+        whose patients is judged. As the model's description says where None.
+
+    Raises
+    ------
+    ModelError
+        The model answers what its description rules out.
+    """
+    return evaluate_subject(
+        describe_foreign(model),
+        data,
+        out,
+        options=options,
+        split=split,
+        calibrate_on=calibrate_on,
+        questions=questions,
+        progress=progress,
+    )
+
+
+def evaluate_subject(
+    subject: Subject,
+    data: Path,
+    out: Path,
+    *,
+    options: CollectionOptions | None = None,
+    split: str | None = None,
+    calibrate_on: str | None = None,
+    questions: Questions | None = None,
+    progress: Progress | None = None,
+) -> EvaluationResult:
+    """Judge a model, as it decides, on labelled images.
 
     Parameters
     ----------
     split
         `train`, `val`, `test` or `all`; by default test where the data has one, else all.
+    calibrate_on
+        As in `evaluate_model`; a bundle brings its own calibration and thresholds.
     questions
         What is asked beyond the usual numbers: prevalences, subgroups, an earlier evaluation.
 
     Raises
     ------
     DataError
-        The split is empty or has one class only, a subgroup is unknown, or the earlier evaluation
-        is not one of the same images.
-    BundleError
-        The bundle is missing or damaged.
+        The split is empty, or has one class only; a subgroup is unknown; the earlier evaluation
+        is not one of the same images; `out` holds other things.
     """
-    _check_out(out)
+    check_out(out)
     questions = questions or Questions()
     earlier = read_earlier(questions.earlier) if questions.earlier is not None else None
-    predictor = load(bundle, engine=engine, precision=precision)
     collection = open_collection(data, options)
     manifest = build_manifest(collection, progress=progress)
-    images = ImageHashes(tuple(manifest.frame["sha256"]), tuple(manifest.frame["phash"]))
-    seen = pl.Series("seen", predictor.bundle.training_images().find(images))
-    # A patient, or a copy, of whom the bundle saw one image is no stranger to it.
-    whole = manifest.frame.with_columns(seen).with_columns(pl.col("seen").any().over("group"))
-    whole = _join_columns(whole, collection, questions.subgroups)
+    whole = _join_columns(_mark_seen(manifest.frame, subject), collection, questions.subgroups)
     frame, split, note = _choose_split(whole, collection.layout, split)
     check_subgroups(frame, questions.subgroups)
     if earlier is not None:
         match_earlier(frame, earlier)  # before the long work
     notes = [*collection.notes, *manifest.notes, note]
-    final = str(predictor.bundle.info.training.get("final", "model"))
-    predictions = _predict(predictor, frame, final, split, progress)
-    warnings = _list_warnings(predictor.bundle, frame)
+    if calibrate_on is not None:
+        subject, said = calibrate_subject(
+            subject, whole, frame, part=calibrate_on, judged=split, progress=progress
+        )
+        notes += said
+    predictions = _predict(subject, frame, split, progress)
+    threshold = subject.operating_points["balanced"].threshold
+    suspicions = suspect_answers(predictions, threshold)
+    warnings = [*subject.warnings, *_list_warnings(frame), *suspicions]
     notes += _describe_objections(predictions)
-    points = {final: _read_points(predictor)}
     comparison = None
     if earlier is not None:
-        threshold = points[final]["balanced"].threshold
         comparison = compare_with_earlier(predictions, threshold, earlier)
     excluded = (*collection.skipped, *manifest.excluded)
     context = EvaluationContext(
-        title=f"Evaluation of {predictor.bundle.info.name}",
+        title=f"Evaluation of {subject.name}",
         data_summary={
             "layout": collection.layout.value,
             "counts": {split: _count_labels(frame)},
@@ -125,23 +189,27 @@ def evaluate_bundle(
         },
         notes=notes,
         warnings=warnings,
-        configuration={"bundle": predictor.bundle.sha256, "engine": engine, "precision": precision},
+        configuration=subject.configuration,
         environment={"pneumoscope": __version__, "python": platform.python_version()},
+        model_facts=list(subject.facts),
+        not_available=list(subject.not_available),
+        thresholds=subject.thresholds,
         comparison=comparison,
     )
+    points = {subject.stage: subject.operating_points}
     metrics = write_evaluation(
         out,
         predictions,
         points,
-        final,
+        subject.stage,
         context,
-        explainer=predictor,
+        explainer=subject.predictor,
         questions=questions,
-        calibration=_read_calibration_part(predictor.bundle),
+        calibration=subject.calibration_part,
     )
     return EvaluationResult(
         out,
-        final,
+        subject.stage,
         split,
         metrics,
         tuple(notes),
@@ -149,6 +217,27 @@ def evaluate_bundle(
         excluded,
         comparison,
     )
+
+
+def check_out(out: Path) -> None:
+    """Refuse a folder for results that holds other things."""
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is a file: --out takes a folder.")
+    foreign = [p.name for p in out.iterdir() if p.name not in _OURS] if out.exists() else []
+    if foreign:
+        raise DataError(
+            f"{out} holds other things, such as {foreign[0]}: choose a new folder for --out."
+        )
+
+
+def _mark_seen(frame: pl.DataFrame, subject: Subject) -> pl.DataFrame:
+    """Add `seen`, where it is known which images the model was trained on."""
+    if subject.training_images is None:
+        return frame
+    images = ImageHashes(tuple(frame["sha256"]), tuple(frame["phash"]))
+    seen = pl.Series("seen", subject.training_images.find(images))
+    # A patient, or a copy, of whom the model saw one image is no stranger to it.
+    return frame.with_columns(seen).with_columns(pl.col("seen").any().over("group"))
 
 
 def _join_columns(
@@ -159,14 +248,6 @@ def _join_columns(
     if not missing or collection.layout is not Layout.MANIFEST:
         return frame
     return frame.join(read_columns(collection.root, missing), on="path", how="left")
-
-
-def _read_calibration_part(bundle: Bundle) -> CalibrationPart:
-    """Return the scores and labels that set the bundle's thresholds."""
-    arrays = bundle.reference()
-    labels = arrays["labels"].astype(np.int64)
-    name = f"the bundle's calibration part, {len(labels)} images"
-    return CalibrationPart(labels, arrays["logits"].astype(np.float64), name)
 
 
 def _choose_split(
@@ -193,6 +274,8 @@ def _describe_objections(predictions: pl.DataFrame) -> list[str]:
 
     A test that leaves out what a gate dislikes is another test.
     """
+    if "rejection" not in predictions.columns:
+        return []
     n = predictions.height
     notes = []
     rejected = predictions["rejection"].drop_nulls()
@@ -210,11 +293,11 @@ def _describe_objections(predictions: pl.DataFrame) -> list[str]:
     return notes
 
 
-def _list_warnings(bundle: Bundle, frame: pl.DataFrame) -> list[str]:
-    warnings = list(bundle.info.warnings)
+def _list_warnings(frame: pl.DataFrame) -> list[str]:
+    warnings = []
     if "phantom" in frame["source"].to_list():
         warnings.append("These images are synthetic phantoms: for demonstrations and tests only.")
-    seen = int(frame["seen"].sum())
+    seen = int(frame["seen"].sum()) if "seen" in frame.columns else 0
     if seen:
         warnings.append(
             f"{seen} of {frame.height} images ({seen / frame.height:.0%}) were among those that "
@@ -225,51 +308,40 @@ def _list_warnings(bundle: Bundle, frame: pl.DataFrame) -> list[str]:
 
 
 def _predict(
-    predictor: Predictor, frame: pl.DataFrame, stage: str, split: str, progress: Progress | None
+    subject: Subject, frame: pl.DataFrame, split: str, progress: Progress | None
 ) -> pl.DataFrame:
-    """Answer every image, also those that the gate would reject, and note its objections."""
-    pixels = load_pixels(frame, predictor.bundle.info.preprocessing)
+    """Answer every image, also those that a gate would reject, and note its objections."""
+    pixels = load_pixels(frame, subject.classifier.preprocessing)
     paths = frame["path"].to_list()
-    logits: list[NDArray[np.float32]] = []
+    logits: list[NDArray[np.floating[Any]]] = []
     objections: list[Objection] = []
     with ThreadPoolExecutor() as pool:
-        for start in range(0, frame.height, 64):
-            rows = slice(start, start + 64)
-            outputs = predictor.predict_pixels(pixels[rows])
-            radiographs = pool.map(read_radiograph, paths[rows])
-            logits.append(outputs.logits)
-            objections += map(predictor.examine, radiographs, pixels[rows], outputs.features)
+        for start in range(0, frame.height, _BATCH):
+            rows = slice(start, start + _BATCH)
+            answers = subject.classifier.predict_pixels(pixels[rows])
+            logits.append(answers.logits)
+            if subject.predictor is not None:
+                assert isinstance(answers, Outputs)  # the predictor is the classifier
+                radiographs = pool.map(read_radiograph, paths[rows])
+                examine = subject.predictor.examine
+                objections += map(examine, radiographs, pixels[rows], answers.features)
             if progress:
-                progress(min(start + 64, frame.height), frame.height)
+                progress(min(start + _BATCH, frame.height), frame.height)
     values = np.concatenate(logits)
-    return frame.drop("phash", "group").with_columns(
+    table = frame.drop("phash", "group").with_columns(
         pl.lit(split).alias("split"),
-        pl.lit(stage).alias("stage"),
+        pl.lit(subject.stage).alias("stage"),
         pl.Series("logit", values),
-        pl.Series("probability", predictor.calibrate(values)),
+        pl.Series("probability", subject.classifier.calibrate(values)),
+    )
+    if subject.predictor is None:
+        return table
+    return table.with_columns(
         pl.Series("rejection", [found.reason for found in objections], dtype=pl.String),
         pl.Series("outside_population", [found.outside_population for found in objections]),
     )
 
 
-def _read_points(predictor: Predictor) -> dict[str, OperatingPoint]:
-    points = {
-        name: OperatingPoint(name, p.threshold, p.target, p.sensitivity, p.specificity)
-        for name, p in predictor.operating_points.items()
-    }
-    return points | {"balanced": points[predictor.bundle.info.decides]}
-
-
 def _count_labels(frame: pl.DataFrame) -> dict[str, int]:
     counts = count_images(frame.with_columns(pl.lit("test").alias("split")))
     return counts["test"]
-
-
-def _check_out(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out} is a file: --out takes a folder.")
-    foreign = [p.name for p in out.iterdir() if p.name not in _OURS] if out.exists() else []
-    if foreign:
-        raise DataError(
-            f"{out} holds other things, such as {foreign[0]}: choose a new folder for --out."
-        )

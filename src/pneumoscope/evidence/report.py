@@ -40,7 +40,7 @@ _ROWS = (
     ("f1_normal", "F1, NORMAL"),
     ("support_normal", "support, NORMAL"),
     ("brier", "Brier score"),
-    ("threshold", "threshold, chosen on validation"),
+    ("threshold", "threshold"),
 )
 _PREVALENCES = (0.05, 0.2, 0.5)
 

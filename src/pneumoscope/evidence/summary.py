@@ -192,6 +192,9 @@ def _summarise_decisions(rows: pl.DataFrame) -> dict[str, Any]:
         "rejected": (int((rows["decision"] == "REJECTED").sum()), rows.height),
     }
     found: dict[str, Any] = {"intervals": {}}
+    if "rejection" not in rows.columns:  # there was no gate that could have rejected
+        del counts["rejected"]
+        found["rejected"] = None
     for name, (hits, n) in counts.items():
         interval = wilson_interval(hits, n)
         found[name] = hits / n if n else None

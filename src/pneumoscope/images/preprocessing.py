@@ -17,9 +17,12 @@ from pneumoscope.images.radiograph import Radiograph
 
 
 class Resampler(StrEnum):
-    """How pixels are interpolated; all but nearest are antialiased when shrinking."""
+    """How pixels are interpolated; antialiased when shrinking where nothing else is said."""
 
     BILINEAR = "bilinear"
+    BILINEAR_ALIASED = "bilinear_aliased"
+    """Between the four nearest pixels only: OpenCV's `INTER_LINEAR`, TensorFlow's `image.resize`,
+    Keras' `image_dataset_from_directory`."""
     BICUBIC = "bicubic"
     LANCZOS = "lanczos"
     AREA = "area"
@@ -60,9 +63,37 @@ class PreprocessingSpec(BaseModel):
     geometry: Geometry = Geometry.STRETCH
     normalisation: Normalisation = Normalisation.IMAGENET
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the network's input, pixels."""
+        return self.size, self.size
+
+    @property
+    def decoding_size(self) -> int | None:
+        """The `target_size` for reading; None where files are to be decoded in full."""
+        return self.size
+
+
+class RectangularSpec(PreprocessingSpec):
+    """What a model of others takes: any rectangle, `size` pixels high, from files in full."""
+
+    size: int = Field(ge=8, le=2048, description="height, pixels")
+    width: int = Field(ge=8, le=2048, description="pixels")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the network's input, pixels."""
+        return self.size, self.width
+
+    @property
+    def decoding_size(self) -> None:
+        """Always None: how its authors decoded is not known to be another way than in full."""
+        return None
+
 
 _FILTERS = {
     Resampler.BILINEAR: Image.Resampling.BILINEAR,
+    Resampler.BILINEAR_ALIASED: Image.Resampling.BILINEAR,
     Resampler.BICUBIC: Image.Resampling.BICUBIC,
     Resampler.LANCZOS: Image.Resampling.LANCZOS,
     Resampler.AREA: Image.Resampling.BOX,
@@ -71,23 +102,39 @@ _FILTERS = {
 
 
 def resample(radiograph: Radiograph, spec: PreprocessingSpec) -> NDArray[np.uint8]:
-    """Return the radiograph as an 8-bit grey square, uint8 [size, size]."""
+    """Return the radiograph as 8-bit grey pixels of the spec's shape, uint8 [height, width]."""
     image = Image.fromarray(_reduce_depth(radiograph))
-    size, resampling = spec.size, _FILTERS[spec.resampler]
-    if spec.geometry is Geometry.STRETCH:
-        square = image if image.size == (size, size) else image.resize((size, size), resampling)
-        return np.asarray(square)
     width, height = image.size
+    down, across = spec.shape
+    if spec.geometry is Geometry.STRETCH:
+        same = image.size == (across, down)
+        return np.asarray(image if same else _resize(image, (across, down), spec.resampler))
     if spec.geometry is Geometry.CENTER_CROP:
-        side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
-        box = (left, top, left + side, top + side)
-        return np.asarray(image.resize((size, size), resampling, box=box))
-    scale = size / max(width, height)
+        inner_width = min(width, height * across / down)
+        inner_height = min(height, width * down / across)
+        left, top = (width - inner_width) / 2, (height - inner_height) / 2
+        box = (left, top, left + inner_width, top + inner_height)
+        return np.asarray(_resize(image, (across, down), spec.resampler, box))
+    scale = min(across / width, down / height)
     inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-    square = Image.new("L", (size, size), 0)
-    square.paste(image.resize(inner, resampling), ((size - inner[0]) // 2, (size - inner[1]) // 2))
-    return np.asarray(square)
+    whole = Image.new("L", (across, down), 0)
+    place = ((across - inner[0]) // 2, (down - inner[1]) // 2)
+    whole.paste(_resize(image, inner, spec.resampler), place)
+    return np.asarray(whole)
+
+
+def _resize(
+    image: Image.Image,
+    size: tuple[int, int],
+    resampler: Resampler,
+    box: tuple[float, float, float, float] | None = None,
+) -> Image.Image:
+    """Return the image, or a box of it, with `size` pixels across and down."""
+    if resampler is not Resampler.BILINEAR_ALIASED:
+        return image.resize(size, _FILTERS[resampler], box=box)
+    left, top, right, bottom = box or (0, 0, *image.size)
+    affine = ((right - left) / size[0], 0, left, 0, (bottom - top) / size[1], top)
+    return image.transform(size, Image.Transform.AFFINE, affine, _FILTERS[resampler])
 
 
 def spread_over_image(

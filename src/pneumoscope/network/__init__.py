@@ -13,6 +13,7 @@ from pneumoscope.network.graph import build_graph
 from pneumoscope.network.quantization import fold_graph, quantise_graph
 from pneumoscope.network.resnet import PARTS, NetworkOutput, PneumoniaResNet50, initialise_head
 from pneumoscope.network.states import READ_ERRORS
+from pneumoscope.network.timm_models import TimmClassifier
 from pneumoscope.network.weights import (
     Contamination,
     WeightsOrigin,
@@ -30,6 +31,7 @@ __all__ = [
     "Contamination",
     "NetworkOutput",
     "PneumoniaResNet50",
+    "TimmClassifier",
     "WeightsOrigin",
     "WeightsSource",
     "build_graph",

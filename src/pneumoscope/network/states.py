@@ -37,6 +37,7 @@ READ_ERRORS = (
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "state_dict_ema", "model_ema")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "network.", "encoder.")
 _HEADS = ("fc.", "head.", "classifier.", "last_linear.")
+_NEEDED = "a state dict of torchvision's or timm's resnet50"
 _COUNTER = "num_batches_tracked"
 
 
@@ -69,7 +70,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     state = _unwrap(tree)
     if not state:
         raise WeightsError(
-            f"{path} holds no tensors by name; a state dict of ResNet50 is needed, as "
+            f"{path} holds no tensors by name; a state dict is needed, as "
             "torch.save(network.state_dict(), FILE) writes it."
         )
     return _strip_prefixes(state)
@@ -96,17 +97,15 @@ def fit_state(network: PneumoniaResNet50, state: Mapping[str, Tensor], where: st
         if name.endswith(_COUNTER) and name not in ours:
             ours[name] = torch.zeros((), dtype=torch.int64)
     wanted = {name for name in own if keeps_head or not name.startswith("fc.")}
-    _complain(where, "lacks", [name for name in wanted if name not in ours])
-    _complain(where, "has what ResNet50 has not:", [name for name in ours if name not in wanted])
+    complain(where, "lacks", [name for name in wanted if name not in ours])
+    complain(where, "has what ResNet50 has not:", [name for name in ours if name not in wanted])
     shapes = [
         f"{name} {list(ours[name].shape)} instead of {list(own[name].shape)}"
         for name in wanted
         if ours[name].shape != own[name].shape
     ]
-    _complain(where, "has other shapes than ResNet50:", shapes)
-    _complain(
-        where, "is not finite in", [n for n in wanted if not ours[n].float().isfinite().all()]
-    )
+    complain(where, "has other shapes than ResNet50:", shapes)
+    complain(where, "is not finite in", [n for n in wanted if not ours[n].float().isfinite().all()])
     network.load_state_dict(own | ours)
     return keeps_head
 
@@ -137,11 +136,9 @@ def _strip_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def _complain(where: str, what: str, names: list[str]) -> None:
+def complain(where: str, what: str, names: list[str], needed: str = _NEEDED) -> None:
+    """Raise `WeightsError` if there are such parameters; the first of them are named."""
     if names:
         first = ", ".join(sorted(names)[:3])
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        raise WeightsError(
-            f"{where} does not fit: it {what} {first}{more}; "
-            "a state dict of torchvision's or timm's resnet50 is needed."
-        )
+        raise WeightsError(f"{where} does not fit: it {what} {first}{more}; {needed} is needed.")
