@@ -17,6 +17,7 @@ from pneumoscope.evaluation.metrics import (
     wilson_interval,
 )
 from pneumoscope.evaluation.operating_points import OperatingPoint, choose_operating_points
+from pneumoscope.evaluation.updating import update_calibration
 
 __all__ = [
     "FittedCalibration",
@@ -33,5 +34,6 @@ __all__ = [
     "plot_history",
     "plot_precision_recall",
     "plot_roc",
+    "update_calibration",
     "wilson_interval",
 ]
