@@ -31,6 +31,7 @@ for _group in (
     "data",
     "training",
     "evaluation",
+    "recalibration",
     "prediction",
     "bundles",
     "runs",
