@@ -198,8 +198,8 @@ def _write_results(info: BundleInfo) -> list[str]:
     if rows:
         changed = "before it was recalibrated, " if info.recalibrations else ""
         parts += [
-            f"At the end of training, {changed}at the threshold `balanced`; `val` chose the thresholds, so "
-            "that its numbers are too good:",
+            f"At the end of training, {changed}at the threshold `balanced`; `val` chose the "
+            "thresholds, so that its numbers are too good:",
             write_table(["stage", "part", *_COLUMNS.values()], rows),
         ]
     return parts or [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,6 +35,13 @@ def evaluate(
         str | None,
         typer.Option(help="`test`, `val`, `train` or `all`; test where there is one, else all."),
     ] = None,
+    internal: Annotated[
+        Path | None,
+        typer.Option(
+            help="An earlier evaluation of the same bundle at home, against which the drop on "
+            "these images is reported."
+        ),
+    ] = None,
     engine: EngineOption = "openvino",
     precision: PrecisionOption = "fp32",
     layout: LayoutOption = None,
@@ -46,7 +53,8 @@ def evaluate(
 ) -> None:
     """Judge a bundle, as it decides, on any labelled images; nothing is re-tuned.
 
-    Says when images were among those that the bundle was trained on.
+    Says when images were among those that the bundle was trained on. With --internal, the drop
+    against an evaluation at home comes first.
 
     Example: `pneumoscope evaluate bundled other_hospital/ --out evaluation/`
     """
@@ -69,11 +77,14 @@ def evaluate(
             split=split,
             engine=engine,
             precision=precision,
+            internal=internal,
             progress=progress,
         )
     for line in (*result.notes, *(f"Warning: {text}" for text in result.warnings)):
         if not quiet or line.startswith("Warning"):
             typer.echo(line, err=True)
+    if external := result.metrics.get("external"):
+        _print_drops(external)
     found = result.metrics[result.stage][result.split]
     typer.echo(
         f"Missed {found['fn']} of {found['support_pneumonia']} pneumonias, "
@@ -91,3 +102,17 @@ def evaluate(
     typer.echo(f"Report: {result.out / 'report.html'}")
     typer.echo("Research use, not a diagnosis.")
     report_left_out(result.excluded)
+
+
+def _print_drops(external: dict[str, Any]) -> None:
+    typer.echo(
+        f"Drop from {external['internal_n']} images at home ({external['internal_split']}) to "
+        f"{external['external_n']} here, 95 % intervals:"
+    )
+    for row in external["drops"]:
+        typer.echo(
+            f"{row['title']:12} {row['drop_text']}: from {row['internal_text']} to "
+            f"{row['external_text']}"
+        )
+    for note in external["notes"]:
+        typer.echo(note)

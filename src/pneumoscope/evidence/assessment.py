@@ -23,6 +23,7 @@ from pneumoscope.evaluation import (
 )
 from pneumoscope.evaluation.metrics import Labels, Scores
 from pneumoscope.evidence.context import EvaluationContext
+from pneumoscope.evidence.external import compare_external
 from pneumoscope.evidence.gallery import GalleryTile, draw_gallery
 from pneumoscope.evidence.report import write_report
 from pneumoscope.runtime import Predictor, decide_by_band
@@ -57,11 +58,14 @@ def write_evaluation(
         Makes the heat-maps of the final stage; without one there is no gallery.
     """
     metrics = summarise(predictions, operating_points, final)
+    shown_split = "test" if "test" in metrics[final] else next(iter(metrics[final]))
+    if context.internal is not None:
+        drops = compare_external(context.internal, metrics[final][shown_split])
+        metrics["external"] = drops.to_dict()
     judged = _decide(predictions, operating_points)
     with replace_atomically(out / "predictions.csv") as temporary:
         judged.write_csv(temporary)
     write_atomically(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    shown_split = "test" if "test" in metrics[final] else next(iter(metrics[final]))
     figures = _draw_figures(
         out / "figures", predictions, operating_points, final, shown_split, context
     )

@@ -7,6 +7,8 @@ from typing import Any
 
 import polars as pl
 
+from pneumoscope.evidence.external import InternalNumbers
+
 
 @dataclass(frozen=True)
 class EvaluationContext:
@@ -24,3 +26,5 @@ class EvaluationContext:
     configuration: dict[str, Any] = field(default_factory=dict)
     seconds: float | None = None
     environment: dict[str, Any] = field(default_factory=dict)
+    internal: InternalNumbers | None = None
+    """What the model reached at home, where the images are of elsewhere."""

@@ -31,6 +31,7 @@ from pneumoscope.errors import DataError
 from pneumoscope.evaluation import OperatingPoint
 from pneumoscope.evidence.assessment import write_evaluation
 from pneumoscope.evidence.context import EvaluationContext
+from pneumoscope.evidence.external import read_internal
 from pneumoscope.runtime import Objection, Predictor, load
 
 Progress = Callable[[int, int], None]
@@ -59,6 +60,7 @@ def evaluate_bundle(
     split: str | None = None,
     engine: str = "openvino",
     precision: str = "fp32",
+    internal: Path | None = None,
     progress: Progress | None = None,
 ) -> EvaluationResult:
     """Judge a bundle, as it decides, on labelled images.
@@ -67,16 +69,21 @@ def evaluate_bundle(
     ----------
     split
         `train`, `val`, `test` or `all`; by default test where the data has one, else all.
+    internal
+        An earlier evaluation of the same bundle, at home: these images are then of elsewhere, and
+        the drop is reported.
 
     Raises
     ------
     DataError
-        The split is empty, or has one class only.
+        The split is empty, or has one class only; `internal` is no evaluation of this bundle.
     BundleError
         The bundle is missing or damaged.
     """
     _check_out(out)
     predictor = load(bundle, engine=engine, precision=precision)
+    points = _read_points(predictor)
+    home = read_internal(internal, points["balanced"].threshold) if internal else None
     collection = open_collection(data, options)
     manifest = build_manifest(collection, progress=progress)
     images = ImageHashes(tuple(manifest.frame["sha256"]), tuple(manifest.frame["phash"]))
@@ -89,7 +96,6 @@ def evaluate_bundle(
     predictions = _predict(predictor, frame, final, split, progress)
     warnings = _list_warnings(predictor.bundle, frame)
     notes += _describe_objections(predictions)
-    points = {final: _read_points(predictor)}
     excluded = (*collection.skipped, *manifest.excluded)
     context = EvaluationContext(
         title=f"Evaluation of {predictor.bundle.info.name}",
@@ -103,8 +109,11 @@ def evaluate_bundle(
         warnings=warnings,
         configuration={"bundle": predictor.bundle.sha256, "engine": engine, "precision": precision},
         environment={"pneumoscope": __version__, "python": platform.python_version()},
+        internal=home,
     )
-    metrics = write_evaluation(out, predictions, points, final, context, explainer=predictor)
+    metrics = write_evaluation(
+        out, predictions, {final: points}, final, context, explainer=predictor
+    )
     return EvaluationResult(
         out,
         final,

@@ -192,7 +192,7 @@ def _check_unseen(bundle: Bundle, whole: pl.DataFrame, chosen: pl.DataFrame) -> 
 def _count_cases(frame: pl.DataFrame) -> dict[str, int]:
     """Return label → number of patients, or of images where patients are unknown."""
     counts = frame.group_by("label").agg(pl.col("group").n_unique())
-    return {label: 0 for label in ("NORMAL", "PNEUMONIA")} | dict(counts.iter_rows())
+    return dict.fromkeys(("NORMAL", "PNEUMONIA"), 0) | dict(counts.iter_rows())
 
 
 def _fit(
@@ -271,8 +271,8 @@ def _list_warnings(comparison: Comparison, sample: SampleInfo) -> list[str]:
     if auc.interval is not None and auc.interval[0] <= 0.5:
         warnings.append(
             f"On this sample the scores do not tell sick from well (AUC {auc.value:.3f}, "
-            f"{auc.interval[0]:.3f}–{auc.interval[1]:.3f}): no threshold mends that. The answers "
-            "are useless here without training."
+            f"{auc.interval[0]:.3f}–{auc.interval[1]:.3f}): no calibration mends that. Train it on "
+            "images of the place, or do not use it there."
         )
     if sample.outside_population:
         warnings.append(
