@@ -13,10 +13,12 @@ from pneumoscope.bundle.reading import (
     verify_bundle,
 )
 from pneumoscope.bundle.schema import (
+    CARD,
     FOLD_NUMBERS,
     GOLDEN,
     GRAPH,
     REFERENCE,
+    TRAINING_IMAGES,
     WEIGHTS,
     BlockFolds,
     BundleInfo,
@@ -30,15 +32,19 @@ from pneumoscope.bundle.schema import (
     LicenceInfo,
     OperatingPointInfo,
     PrecisionInfo,
+    RecalibrationInfo,
+    SampleInfo,
 )
 from pneumoscope.bundle.tensors import TensorPlace, narrow, pack_tensors
 from pneumoscope.bundle.writing import pack_arrays, pack_images, write_bundle, write_files
 
 __all__ = [
+    "CARD",
     "FOLD_NUMBERS",
     "GOLDEN",
     "GRAPH",
     "REFERENCE",
+    "TRAINING_IMAGES",
     "WEIGHTS",
     "BlockFolds",
     "Bundle",
@@ -55,6 +61,8 @@ __all__ = [
     "OperatingPointInfo",
     "PrecisionInfo",
     "PushedBundle",
+    "RecalibrationInfo",
+    "SampleInfo",
     "TensorPlace",
     "annotate_bundle",
     "find_shipped_bundle",

@@ -74,6 +74,7 @@ def write_card(info: BundleInfo, statistics: Collection[str] = ()) -> str:
         *_write_results(info),
         "## Operating points",
         *_write_points(info),
+        *_write_recalibrations(info),
         "## Input and output",
         *_write_interface(info),
         _write_checks(statistics),
@@ -196,9 +197,10 @@ def _write_results(info: BundleInfo) -> list[str]:
             if isinstance(numbers, Mapping):
                 rows.append([stage, part, *(_write_metric(numbers, key) for key in _COLUMNS)])
     if rows:
+        changed = "before it was recalibrated, " if info.recalibrations else ""
         parts += [
-            "At the end of training, at the threshold `balanced`; `val` chose the thresholds, so "
-            "that its numbers are too good:",
+            f"At the end of training, {changed}at the threshold `balanced`; `val` chose the "
+            "thresholds, so that its numbers are too good:",
             write_table(["stage", "part", *_COLUMNS.values()], rows),
         ]
     return parts or [
@@ -252,6 +254,49 @@ def _write_points(info: BundleInfo) -> list[str]:
             "a person must look. The point that decides alone does so only where that is asked for."
         )
     return parts
+
+
+def _write_recalibrations(info: BundleInfo) -> list[str]:
+    """Tell of every change for a place; nothing where there was none."""
+    parts = ["## Recalibration"] if info.recalibrations else []
+    for found in info.recalibrations:
+        sample, old = found.sample, found.calibration
+        images = ", ".join(f"{n} {label}" for label, n in sample.counts.items())
+        who = "patients not known" if sample.patients is None else f"{sample.patients} patients"
+        points = ", ".join(
+            f"{name} {format_probability(point.threshold)}"
+            for name, point in found.operating_points.items()
+        )
+        parts += [
+            f"{_write_text(found.created)}: calibration and thresholds were set anew, the weights "
+            f"left as they were, from {images} ({who}) of "
+            f"{', '.join(_write_text(source) for source in sample.sources)}; fingerprint of the "
+            f"sample `{sample.fingerprint[:16]}`. Method: {_write_text(found.method)}.",
+            f"Before: probability = sigmoid(logit / {old.temperature:g} + {old.bias:g}); "
+            f"thresholds {points}; bundle `{found.bundle[:16]}`.",
+            *_write_cross_fitted(found.cross_fitted),
+        ]
+        if found.notes:
+            parts.append(write_list(found.notes))
+    return parts
+
+
+def _write_cross_fitted(numbers: Mapping[str, Any]) -> list[str]:
+    rows = []
+    for name in _get_mapping(numbers, "before"):
+        row = [str(name).replace("_", " ")]
+        for when in ("before", "after", "change"):
+            number = _get_mapping(_get_mapping(numbers, when), name)
+            tree = {name: number.get("value"), "intervals": {name: number.get("interval")}}
+            row.append(_write_metric(tree, name))
+        rows.append(row)
+    if not rows:
+        return []
+    return [
+        "On the images of the sample, each judged by a fit that it was no part of (95 % "
+        "intervals; REFER counts as flagged):",
+        write_table(["", "before", "after", "change"], rows),
+    ]
 
 
 def _write_interface(info: BundleInfo) -> list[str]:

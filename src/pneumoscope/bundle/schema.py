@@ -189,6 +189,41 @@ class PrecisionInfo(_Part):
     accepted: bool
 
 
+class SampleInfo(_Part):
+    """Labelled images of a place, which set calibration and thresholds there."""
+
+    counts: dict[str, int]
+    """Images by class."""
+    patients: int | None = Field(default=None, ge=1)
+    """None where they are not all known."""
+    sources: list[str]
+    fingerprint: str = Field(pattern=_SHA256.pattern)
+    """sha256 of the sha256 of every file, sorted, one a line: the same images give the same."""
+    rejected: int = Field(default=0, ge=0)
+    """Images that the input gate would reject."""
+    outside_population: int = Field(default=0, ge=0)
+    """Images that the population check refers."""
+
+
+class RecalibrationInfo(_Part):
+    """One change of calibration and thresholds: what was before, from what, and what it gave."""
+
+    created: str
+    """When, as ISO 8601 with the time zone."""
+    method: str
+    sample: SampleInfo
+    bundle: str = Field(pattern=_SHA256.pattern)
+    """The sha256 that identified the bundle before."""
+    calibration: Calibration
+    """Of fp32, before."""
+    operating_points: dict[str, OperatingPointInfo]
+    """Of fp32, before."""
+    cross_fitted: dict[str, Any] = {}
+    """Numbers before and after, on images that did not fit what judged them."""
+    notes: list[str] = []
+    """What to know: too few cases, precisions dropped, what the checks object to."""
+
+
 class BundleInfo(_Part):
     """All of `bundle.json`, except the seal that the file carries about itself."""
 
@@ -204,6 +239,8 @@ class BundleInfo(_Part):
     """The operating point that decides alone: its threshold lies within the referral band."""
     precisions: dict[str, PrecisionInfo] = {}
     """What runs beside fp32, by name: bf16, int8."""
+    recalibrations: list[RecalibrationInfo] = []
+    """Every change of calibration and thresholds for a place, the latest last."""
     metrics: dict[str, Any] = {}
     """Numbers by stage and split, as `metrics.json` of the run has them; beside the stages,
     `block_folds` where the training was judged on whole blocks in turn."""

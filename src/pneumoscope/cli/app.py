@@ -32,6 +32,7 @@ for _group in (
     "pretraining",
     "training",
     "evaluation",
+    "recalibration",
     "prediction",
     "bundles",
     "runs",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -80,6 +80,13 @@ def evaluate(
             "split, none of whose patients is judged."
         ),
     ] = None,
+    internal: Annotated[
+        Path | None,
+        typer.Option(
+            help="An earlier evaluation of the same bundle at home, against which the drop on "
+            "these images is reported."
+        ),
+    ] = None,
     engine: EngineOption = "openvino",
     precision: PrecisionOption = "fp32",
     layout: LayoutOption = None,
@@ -93,6 +100,8 @@ def evaluate(
 
     Nothing is tuned on what is judged. Says when images were among those that a bundle was trained
     on.
+
+    With --internal, the drop against an evaluation of the same bundle at home comes first.
 
     Examples: `pneumoscope evaluate bundled other_hospital/ --out evaluation/`
 
@@ -110,7 +119,7 @@ def evaluate(
     from pneumoscope.cli._progress import show_progress
     from pneumoscope.evidence import Questions, evaluate_subject
 
-    questions = Questions(subgroups=tuple(subgroup or ()), earlier=compare)
+    questions = Questions(subgroups=tuple(subgroup or ()), earlier=compare, internal=internal)
     if prevalence:
         questions = dataclasses.replace(questions, prevalences=tuple(prevalence))
     subject = _open_subject(model, description, calibrate_on, engine, precision)
@@ -174,6 +183,8 @@ def _print_result(result: EvaluationResult, quiet: bool) -> None:
     for line in (*result.notes, *(f"Warning: {text}" for text in result.warnings)):
         if not quiet or line.startswith("Warning"):
             typer.echo(line, err=True)
+    if external := result.metrics.get("external"):
+        _print_drops(external)
     found = result.metrics[result.stage][result.split]
     typer.echo(
         f"Missed {found['fn']} of {found['support_pneumonia']} pneumonias, "
@@ -193,3 +204,17 @@ def _print_result(result: EvaluationResult, quiet: bool) -> None:
     typer.echo(f"Report: {result.out / 'report.html'}")
     typer.echo("Research use, not a diagnosis.")
     report_left_out(result.excluded)
+
+
+def _print_drops(external: dict[str, Any]) -> None:
+    typer.echo(
+        f"Drop from {external['internal_n']} images at home ({external['internal_split']}) to "
+        f"{external['external_n']} here, 95 % intervals:"
+    )
+    for row in external["drops"]:
+        typer.echo(
+            f"{row['title']:12} {row['drop_text']}: from {row['internal_text']} to "
+            f"{row['external_text']}"
+        )
+    for note in external["notes"]:
+        typer.echo(note)

@@ -56,6 +56,7 @@ from pneumoscope.evaluation.reliability import (
 )
 from pneumoscope.evaluation.resampling import Clusters, find_clusters, resample
 from pneumoscope.evaluation.subgroups import Subgroup, cut_values, judge_subgroups
+from pneumoscope.evaluation.updating import update_calibration
 
 __all__ = [
     "PREVALENCES",
@@ -110,5 +111,6 @@ __all__ = [
     "project_to_prevalences",
     "resample",
     "tabulate_thresholds",
+    "update_calibration",
     "wilson_interval",
 ]

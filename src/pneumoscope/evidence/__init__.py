@@ -8,6 +8,7 @@ from pneumoscope.evidence.cross_validation import (
     FoldRun,
     write_cross_validation,
 )
+from pneumoscope.evidence.crossfitting import Comparison, Number
 from pneumoscope.evidence.description import ModelDescription, parse_description, read_description
 from pneumoscope.evidence.equipment import Equipment, equip_bundle
 from pneumoscope.evidence.evaluation import (
@@ -18,6 +19,11 @@ from pneumoscope.evidence.evaluation import (
 )
 from pneumoscope.evidence.foreign import ForeignModel, is_foreign, open_model
 from pneumoscope.evidence.questions import Questions
+from pneumoscope.evidence.recalibration import (
+    Recalibrated,
+    RecalibrationPlan,
+    recalibrate_bundle,
+)
 from pneumoscope.evidence.subject import Subject, describe_bundle, describe_foreign
 from pneumoscope.evidence.summary import CARRIED, CalibrationPart, summarise
 
@@ -25,6 +31,7 @@ __all__ = [
     "CARRIED",
     "OUT_OF_FOLD",
     "CalibrationPart",
+    "Comparison",
     "CrossValidationContext",
     "Equipment",
     "EvaluationContext",
@@ -32,7 +39,10 @@ __all__ = [
     "FoldRun",
     "ForeignModel",
     "ModelDescription",
+    "Number",
     "Questions",
+    "Recalibrated",
+    "RecalibrationPlan",
     "Subject",
     "describe_bundle",
     "describe_foreign",
@@ -44,6 +54,7 @@ __all__ = [
     "open_model",
     "parse_description",
     "read_description",
+    "recalibrate_bundle",
     "summarise",
     "write_cross_validation",
     "write_evaluation",

@@ -25,6 +25,7 @@ from pneumoscope.evaluation import (
     tabulate_thresholds,
 )
 from pneumoscope.evidence.context import EvaluationContext
+from pneumoscope.evidence.external import compare_external
 from pneumoscope.evidence.gallery import GalleryTile, draw_gallery
 from pneumoscope.evidence.questions import Questions
 from pneumoscope.evidence.report import write_report
@@ -78,6 +79,9 @@ def write_evaluation(
     questions = questions or Questions()
     metrics = summarise(predictions, operating_points, final, questions, calibration)
     shown_split = "test" if "test" in metrics[final] else next(iter(metrics[final]))
+    if context.internal is not None:
+        drops = compare_external(context.internal, metrics[final][shown_split])
+        metrics["external"] = drops.to_dict()
     balanced = operating_points[final]["balanced"].threshold
     shown = predictions.filter((pl.col("stage") == final) & (pl.col("split") == shown_split))
     judged = decide(predictions, operating_points)

@@ -7,6 +7,8 @@ from typing import Any
 
 import polars as pl
 
+from pneumoscope.evidence.external import InternalNumbers
+
 
 @dataclass(frozen=True)
 class EvaluationContext:
@@ -32,3 +34,5 @@ class EvaluationContext:
     """What a reader may look for, and the model cannot give."""
     thresholds: str = "Thresholds were chosen on validation images, never on test images."
     """Where they come from."""
+    internal: InternalNumbers | None = None
+    """What the model reached at home, where the images are of elsewhere."""

@@ -25,7 +25,6 @@ from pneumoscope.bundle import (
     Calibration,
     LicenceInfo,
     OperatingPointInfo,
-    PrecisionInfo,
     pack_arrays,
     read_bundle,
     write_files,
@@ -33,18 +32,16 @@ from pneumoscope.bundle import (
 from pneumoscope.datasets import build_manifest, load_pixels, open_collection
 from pneumoscope.datasets.phantom import Disease, draw_phantom
 from pneumoscope.errors import DataError
-from pneumoscope.evaluation import choose_operating_points, compute_auc, fit_calibration
+from pneumoscope.evaluation import fit_calibration
 from pneumoscope.evidence.gating import Radiographs, fit_gate, fit_population
+from pneumoscope.evidence.precisions import answer_squares, choose_points, compare_precision
 from pneumoscope.images import normalise
-from pneumoscope.runtime import Outputs, Predictor, decide_by_band, equal_reference
+from pneumoscope.runtime import Predictor, equal_reference
 
 Progress = Callable[[int, int], None]
 #: Makes an int8 graph of a bundle from normalised images, each float32 [1, 3, size, size].
 Quantiser = Callable[[Bundle, Iterable[NDArray[np.float32]]], bytes]
 
-#: A faster precision is offered only if it stays this near to fp32 on the calibration part.
-MAX_AUC_CHANGE = 0.002
-MAX_DECISIONS_CHANGED = 0.005
 INT8_GRAPH = "model.int8.onnx"
 _QUANTISER_IMAGES = 300
 _GATE_IMAGES = 2000
@@ -89,17 +86,21 @@ def equip_bundle(
     labels = (frame["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
 
     predictor = Predictor(bundle, precision="fp32")
-    part = _run(predictor, pixels[held], _title(progress, "Answering the calibration part"))
+    part = answer_squares(
+        predictor, pixels[held], _title(progress, "Answering the calibration part")
+    )
     arrays: dict[str, NDArray[Any]] = {
         "logits": part.logits,
         "labels": labels[held].astype(np.int8),
     }
-    known = _run(predictor, pixels[trained], _title(progress, "Answering training images"))
+    known = answer_squares(
+        predictor, pixels[trained], _title(progress, "Answering training images")
+    )
     others = None
     if equipment.outside is not None:
         squares = _read_squares(equipment.outside, bundle)
         title = _title(progress, "Answering the other population")
-        others = Radiographs(squares, _run(predictor, squares, title).features)
+        others = Radiographs(squares, answer_squares(predictor, squares, title).features)
         arrays |= fit_population(pixels[trained], pixels[held], squares)
     arrays |= fit_gate(pixels[trained], known.features, pixels[held], part.features, others=others)
     calibration, points = _fit_points(part.logits, labels[held], equipment)
@@ -131,9 +132,16 @@ def equip_bundle(
             golden[f"logits_{precision}"] = runner.predict_pixels(squares).logits
             if precision == "fp32":
                 continue
-            answers = _run(runner, pixels[held], _title(progress, f"Comparing {precision}"))
-            found = _compare(info, part.logits, answers.logits, labels[held], equipment)
-            found = found.model_copy(update={"graph": graphs[precision]})
+            title = _title(progress, f"Comparing {precision}")
+            logits = answer_squares(runner, pixels[held], title).logits
+            own, own_points = _fit_points(logits, labels[held], equipment)
+            found = compare_precision(
+                labels[held],
+                (calibration.apply(part.logits), points),
+                (own.apply(logits), own_points),
+                own,
+                graphs[precision],
+            )
             info = info.model_copy(update={"precisions": info.precisions | {precision: found}})
             if not found.accepted and found.graph != GRAPH:
                 del files[found.graph]  # nobody may run it; what was measured stays
@@ -178,73 +186,22 @@ def _draw_golden(size: int) -> NDArray[np.uint8]:
     return np.stack(phantoms)
 
 
-def _run(predictor: Predictor, squares: NDArray[np.uint8], progress: Progress) -> Outputs:
-    parts = []
-    for start in range(0, len(squares), 64):
-        parts.append(predictor.predict_pixels(squares[start : start + 64]))
-        progress(min(start + 64, len(squares)), len(squares))
-    return Outputs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-
-
 def _fit_points(
     logits: NDArray[np.float32], labels: NDArray[np.int64], equipment: Equipment
 ) -> tuple[Calibration, dict[str, OperatingPointInfo]]:
     """Return calibration and thresholds, from logits of the calibration part."""
     fitted = fit_calibration(labels, logits.astype(np.float64))
     calibration = Calibration(temperature=fitted.temperature, bias=fitted.bias)
-    points = choose_operating_points(
-        labels,
-        calibration.apply(logits),
-        sensitivity=equipment.rule_out_sensitivity,
-        specificity=equipment.rule_in_specificity,
-        trust_labels=False,
+    probabilities = calibration.apply(logits)
+    return calibration, choose_points(
+        labels, probabilities, equipment.rule_out_sensitivity, equipment.rule_in_specificity
     )
-    return calibration, {
-        name: OperatingPointInfo(
-            threshold=point.threshold,
-            target=point.target,
-            sensitivity=point.sensitivity,
-            specificity=point.specificity,
-        )
-        for name, point in points.items()
-    }
 
 
 def _offer(info: BundleInfo, graphs: Mapping[str, str]) -> BundleInfo:
     """Return the description of a bundle that offers every precision, to try them."""
     offered = {name: equal_reference(info, graph) for name, graph in graphs.items()}
     return info.model_copy(update={"precisions": offered})
-
-
-def _compare(
-    info: BundleInfo,
-    reference: NDArray[np.float32],
-    logits: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    equipment: Equipment,
-) -> PrecisionInfo:
-    """Return calibration and thresholds of a precision, and how near it comes to fp32."""
-    calibration, points = _fit_points(logits, labels, equipment)
-    before, after = info.calibration.apply(reference), calibration.apply(logits)
-    changed = _decide(before, info.operating_points) != _decide(after, points)
-    old, new = compute_auc(labels, before), compute_auc(labels, after)
-    auc_change = 0.0 if old is None or new is None else new - old
-    share = float(changed.mean())
-    return PrecisionInfo(
-        calibration=calibration,
-        operating_points=points,
-        images=len(labels),
-        auc_change=auc_change,
-        decisions_changed=share,
-        probability_change=float(np.abs(after - before).max()),
-        accepted=abs(auc_change) <= MAX_AUC_CHANGE and share <= MAX_DECISIONS_CHANGED,
-    )
-
-
-def _decide(
-    probabilities: NDArray[np.float64], points: Mapping[str, OperatingPointInfo]
-) -> NDArray[np.str_]:
-    return decide_by_band(probabilities, points["rule_out"].threshold, points["rule_in"].threshold)
 
 
 def _title(progress: Callable[[str, int, int], None], title: str) -> Progress:

@@ -34,6 +34,7 @@ from pneumoscope.evidence.assessment import write_evaluation
 from pneumoscope.evidence.calibrating import calibrate_subject
 from pneumoscope.evidence.comparison import compare_with_earlier, match_earlier, read_earlier
 from pneumoscope.evidence.context import EvaluationContext
+from pneumoscope.evidence.external import read_internal
 from pneumoscope.evidence.foreign import ForeignModel
 from pneumoscope.evidence.questions import Questions
 from pneumoscope.evidence.subject import Subject, describe_bundle, describe_foreign
@@ -146,17 +147,20 @@ def evaluate_subject(
     calibrate_on
         As in `evaluate_model`; a bundle brings its own calibration and thresholds.
     questions
-        What is asked beyond the usual numbers: prevalences, subgroups, an earlier evaluation.
+        What is asked beyond the usual numbers.
 
     Raises
     ------
     DataError
         The split is empty, or has one class only; a subgroup is unknown; the earlier evaluation
-        is not one of the same images; `out` holds other things.
+        is not one of the same images, the internal one not of this model; `out` holds other things.
     """
     check_out(out)
     questions = questions or Questions()
-    earlier = read_earlier(questions.earlier) if questions.earlier is not None else None
+    earlier = read_earlier(questions.earlier) if questions.earlier else None
+    home = None
+    if questions.internal:
+        home = read_internal(questions.internal, subject.operating_points["balanced"].threshold)
     collection = open_collection(data, options)
     manifest = build_manifest(collection, progress=progress)
     whole = _join_columns(_mark_seen(manifest.frame, subject), collection, questions.subgroups)
@@ -195,6 +199,7 @@ def evaluate_subject(
         not_available=list(subject.not_available),
         thresholds=subject.thresholds,
         comparison=comparison,
+        internal=home,
     )
     points = {subject.stage: subject.operating_points}
     metrics = write_evaluation(

@@ -19,6 +19,9 @@ class Questions:
     """Columns of the data, each of whose groups is judged by itself."""
     earlier: Path | None = None
     """An earlier evaluation of the same images: its folder, or a table of its predictions."""
+    internal: Path | None = None
+    """An evaluation of the same model at home: these images are then of elsewhere, and the drop is
+    reported."""
 
     def __post_init__(self) -> None:
         wrong = [share for share in self.prevalences if not 0 < share < 1]

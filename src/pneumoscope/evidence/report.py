@@ -62,7 +62,7 @@ def write_report(
     environment.filters["short"] = _make_shortener(named)
     environment.filters["probability"] = format_probability
     shown = metrics[final][split]
-    stages = [stage for stage in metrics if stage != "final"]
+    stages = [stage for stage in metrics if stage not in {"final", "external"}]
     page = environment.get_template("report.html").render(
         context=context,
         metrics=metrics,
@@ -73,6 +73,7 @@ def write_report(
             for key, name in _ROWS
         ],
         shown=shown,
+        external=metrics.get("external"),
         final=final,
         split=split,
         points=[(name, point) for name, point in shown["operating_points"].items()]
