@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from pneumoscope.cli._options import (
     PositiveOption,
     PrecisionOption,
     QuietOption,
+    SeedOption,
     SplitColumnOption,
     collection_options,
 )
@@ -35,6 +37,14 @@ def evaluate(
         str | None,
         typer.Option(help="`test`, `val`, `train` or `all`; test where there is one, else all."),
     ] = None,
+    robustness: Annotated[
+        bool,
+        typer.Option("--robustness", help="Judge the same images under shifts, too; takes long."),
+    ] = False,
+    robustness_images: Annotated[
+        int, typer.Option(min=2, help="Images for that at most; patients stay whole.")
+    ] = 400,
+    seed: SeedOption = 0,
     engine: EngineOption = "openvino",
     precision: PrecisionOption = "fp32",
     layout: LayoutOption = None,
@@ -48,6 +58,9 @@ def evaluate(
 
     Says when images were among those that the bundle was trained on.
 
+    `--robustness` asks what breaks it: noise, blur, tone, rotation and more, each at five
+    strengths; `--precision bf16` is the quicker way.
+
     Example: `pneumoscope evaluate bundled other_hospital/ --out evaluation/`
     """
     from pneumoscope._extras import require_extra
@@ -55,10 +68,10 @@ def evaluate(
     require_extra(
         "evidence", "polars", "sklearn", "matplotlib", "jinja2", "yaml", purpose="Evaluating"
     )
-    from pneumoscope.cli._progress import show_progress
-    from pneumoscope.evidence import evaluate_bundle
+    from pneumoscope.cli._progress import show_stages
+    from pneumoscope.evidence import RobustnessPlan, evaluate_bundle
 
-    with show_progress("Evaluating", quiet) as progress:
+    with show_stages(quiet) as progress:
         result = evaluate_bundle(
             bundle,
             data,
@@ -69,7 +82,10 @@ def evaluate(
             split=split,
             engine=engine,
             precision=precision,
-            progress=progress,
+            progress=partial(progress, "Evaluating"),
+            robustness=RobustnessPlan(robustness_images, seed, partial(progress, "Shifting"))
+            if robustness
+            else None,
         )
     for line in (*result.notes, *(f"Warning: {text}" for text in result.warnings)):
         if not quiet or line.startswith("Warning"):
@@ -83,6 +99,8 @@ def evaluate(
         interval = found["intervals"].get(key)  # none of an AUC from too few images
         said = f"  (95 % interval {interval[0]:.3f}–{interval[1]:.3f})" if interval else ""
         typer.echo(f"{name:12} {found[key]:.3f}{said}")
+    if shifted := found.get("robustness"):
+        typer.echo(shifted["sentence"])
     if unseen := result.metrics[result.stage].get("unseen"):
         typer.echo(
             f"On the {unseen['n']} images that the bundle was not trained or chosen on, it missed "

@@ -29,7 +29,7 @@ class Curve(NamedTuple):
     """What stands below each strength."""
     lines: Mapping[str, Sequence[tuple[float | None, Interval | None]]]
     """Name → a number and its interval at each strength."""
-    objected: Sequence[float] | None
+    stopped: Sequence[float] | None
     """Share of images at each strength that gate and population check would not answer."""
     breaks_at: int | None
 
@@ -58,8 +58,8 @@ def plot_shift_curves(curves: Sequence[Curve], title: str, folder: Path, name: s
 
 def _draw_panel(axes: Axes, curve: Curve) -> None:
     strengths = np.arange(len(curve.ticks))
-    if curve.objected is not None:
-        axes.bar(strengths, curve.objected, width=0.8, linewidth=0.6, zorder=0, **_HATCHED)
+    if curve.stopped is not None:
+        axes.bar(strengths, curve.stopped, width=0.8, linewidth=0.6, zorder=0, **_HATCHED)
     for (_, points), (colour, dash, marker) in zip(curve.lines.items(), _STYLES, strict=False):
         values = [np.nan if value is None else value for value, _ in points]
         low, high = (
@@ -88,6 +88,6 @@ def _make_legend(curves: Sequence[Curve]) -> list[Line2D | Patch]:
         Line2D([], [], color="black", linewidth=1, linestyle=_DOTTED, label="breaks the model")
     )
     handles.append(Patch(color="0.5", alpha=0.25, label="95 % intervals"))
-    if any(curve.objected is not None for curve in curves):
+    if any(curve.stopped is not None for curve in curves):
         handles.append(Patch(label="stopped by gate or population check", **_HATCHED))
     return handles

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from pneumoscope.evaluation.metrics import Labels, Scores
 from pneumoscope.evidence.context import EvaluationContext
 from pneumoscope.evidence.gallery import GalleryTile, draw_gallery
 from pneumoscope.evidence.report import write_report
+from pneumoscope.evidence.robustness_result import RobustnessResult
+from pneumoscope.evidence.robustness_writing import write_robustness
 from pneumoscope.runtime import Predictor, decide_by_band
 
 Points = Mapping[str, Mapping[str, OperatingPoint]]
@@ -39,6 +42,7 @@ def write_evaluation(
     context: EvaluationContext,
     *,
     explainer: Predictor | None,
+    measure_robustness: Callable[[], RobustnessResult] | None = None,
 ) -> dict[str, Any]:
     """Write `metrics.json`, `predictions.csv`, `figures/` and `report.html`; return the metrics.
 
@@ -55,6 +59,8 @@ def write_evaluation(
         The stage whose missed cases are shown.
     explainer
         Makes the heat-maps of the final stage; without one there is no gallery.
+    measure_robustness
+        Called once all else is written, since it takes long; what it finds joins the files.
     """
     metrics = summarise(predictions, operating_points, final)
     judged = _decide(predictions, operating_points)
@@ -72,6 +78,13 @@ def write_evaluation(
             rows, explainer, operating_points[final]["balanced"].threshold, out / "figures"
         )
     write_report(out / "report.html", metrics, final, shown_split, context, figures, tiles)
+    if measure_robustness is not None:
+        result = measure_robustness()
+        figures |= write_robustness(out, result)
+        metrics[final][shown_split]["robustness"] = result.summarise()
+        write_atomically(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+        context = dataclasses.replace(context, robustness=result)
+        write_report(out / "report.html", metrics, final, shown_split, context, figures, tiles)
     return metrics
 
 

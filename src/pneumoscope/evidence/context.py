@@ -7,6 +7,8 @@ from typing import Any
 
 import polars as pl
 
+from pneumoscope.evidence.robustness_result import RobustnessResult
+
 
 @dataclass(frozen=True)
 class EvaluationContext:
@@ -24,3 +26,4 @@ class EvaluationContext:
     configuration: dict[str, Any] = field(default_factory=dict)
     seconds: float | None = None
     environment: dict[str, Any] = field(default_factory=dict)
+    robustness: RobustnessResult | None = None

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,13 @@ from pneumoscope.errors import DataError
 from pneumoscope.evaluation import OperatingPoint
 from pneumoscope.evidence.assessment import write_evaluation
 from pneumoscope.evidence.context import EvaluationContext
+from pneumoscope.evidence.robustness import RobustnessPlan, measure_robustness
+from pneumoscope.evidence.robustness_result import RobustnessResult
+from pneumoscope.evidence.robustness_writing import remove_robustness
 from pneumoscope.runtime import Objection, Predictor, load
 
 Progress = Callable[[int, int], None]
-_OURS = {"metrics.json", "predictions.csv", "figures", "report.html"}
+_OURS = {"metrics.json", "predictions.csv", "figures", "report.html", "robustness.json"}
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ def evaluate_bundle(
     engine: str = "openvino",
     precision: str = "fp32",
     progress: Progress | None = None,
+    robustness: RobustnessPlan | None = None,
 ) -> EvaluationResult:
     """Judge a bundle, as it decides, on labelled images.
 
@@ -67,6 +72,8 @@ def evaluate_bundle(
     ----------
     split
         `train`, `val`, `test` or `all`; by default test where the data has one, else all.
+    robustness
+        Judge the same images under shifts, too; without a plan that is left out.
 
     Raises
     ------
@@ -104,7 +111,16 @@ def evaluate_bundle(
         configuration={"bundle": predictor.bundle.sha256, "engine": engine, "precision": precision},
         environment={"pneumoscope": __version__, "python": platform.python_version()},
     )
-    metrics = write_evaluation(out, predictions, points, final, context, explainer=predictor)
+    remove_robustness(out)
+    metrics = write_evaluation(
+        out,
+        predictions,
+        points,
+        final,
+        context,
+        explainer=predictor,
+        measure_robustness=_shift(predictor, frame, robustness) if robustness else None,
+    )
     return EvaluationResult(
         out,
         final,
@@ -196,6 +212,20 @@ def _predict(
         pl.Series("probability", predictor.calibrate(values)),
         pl.Series("rejection", [found.reason for found in objections], dtype=pl.String),
         pl.Series("outside_population", [found.outside_population for found in objections]),
+    )
+
+
+def _shift(
+    predictor: Predictor, frame: pl.DataFrame, plan: RobustnessPlan
+) -> Callable[[], RobustnessResult]:
+    """Return what will judge the same images under shifts, when it is called."""
+    return partial(
+        measure_robustness,
+        predictor,
+        load_pixels(frame, predictor.preprocessing),
+        (frame["label"] == "PNEUMONIA").to_numpy().astype(np.int64),
+        frame["patient"].to_list(),
+        plan=plan,
     )
 
 

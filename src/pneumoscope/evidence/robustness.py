@@ -37,6 +37,7 @@ class RobustnessPlan:
     images: int = 400
     """At most so many, drawn with their patients whole and the classes in proportion."""
     seed: int = 0
+    shifts: Sequence[Shift] = SHIFTS
     progress: Progress | None = None
 
 
@@ -47,7 +48,6 @@ def measure_robustness(
     patients: Sequence[str | None] | None = None,
     *,
     plan: RobustnessPlan | None = None,
-    shifts: Sequence[Shift] = SHIFTS,
 ) -> RobustnessResult:
     """Judge a model on the same images under every shift; nothing is re-tuned.
 
@@ -70,7 +70,7 @@ def measure_robustness(
         name: points[name].threshold if name in points else balanced
         for name in ("rule_out", "balanced", "rule_in")
     }
-    advance = _count_images(plan.progress, len(rows) * (1 + 5 * len(shifts)))
+    advance = _count_images(plan.progress, len(rows) * (1 + 5 * len(plan.shifts)))
     plain = _answer(classifier, squares, advance)
 
     def judge(strength: int, amount: float | None, answers: _Answers) -> Level:
@@ -86,7 +86,7 @@ def measure_robustness(
                 for changed in [shift.apply(squares, amount, plan.seed)]
             ),
         )
-        for shift in shifts
+        for shift in plan.shifts
     ]
     return RobustnessResult(
         images=len(rows),
@@ -127,7 +127,9 @@ def draw_sample(
         for rows in part:
             if len(taken) + len(rows) <= room:
                 taken += rows
-        chosen += taken or next(iter(sorted(part, key=len)), [])
+        if part and not taken:
+            taken = min(part, key=len)
+        chosen += taken
     return np.sort(np.array(chosen, np.int64))
 
 

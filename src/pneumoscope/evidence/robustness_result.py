@@ -58,7 +58,7 @@ class Level:
         return sorted(lost, key=lambda name: -lost[name])
 
     @property
-    def objected(self) -> float | None:
+    def stopped(self) -> float | None:
         """Share that gate or population check would not answer; None without them."""
         if self.as_decided is None:
             return None
@@ -77,6 +77,7 @@ class Level:
             "drops": plain({name: Number(*drop) for name, drop in self.drops.items()}),
             "by_band": plain(self.by_band),
             "as_decided": None if self.as_decided is None else plain(self.as_decided),
+            "stopped": self.stopped,
             "broken": self.broken,
         }
 
@@ -123,6 +124,16 @@ class RobustnessResult:
     """A pneumonia of middling probability, uint8 [size, size], to show the shifts on."""
 
     @property
+    def tolerances(self) -> dict[str, float]:
+        """What a shift may cost, by the names that people use."""
+        return {NAMES[name]: limit for name, limit in TOLERANCES.items()}
+
+    @property
+    def ordered(self) -> list[ShiftResult]:
+        """All shifts: those that break the model first, then the others as they come."""
+        return [*self.ranking, *(found for found in self.shifts if found.breaks_at is None)]
+
+    @property
     def ranking(self) -> list[ShiftResult]:
         """The shifts that break the model: the weakest strength first, then the largest loss."""
         broken = [(result.breaks_at, result) for result in self.shifts]
@@ -161,8 +172,11 @@ class RobustnessResult:
     def describe(self) -> str:
         """Say in a sentence what breaks the model first."""
         if not self.ranking:
-            limits = ", ".join(f"{limit:g} of {NAMES[name]}" for name, limit in TOLERANCES.items())
-            return f"No shift breaks it at any of five strengths: none costs {limits}."
+            limits = [f"{limit:g} of {name}" for name, limit in self.tolerances.items()]
+            return (
+                "No shift breaks it at any of five strengths: none was shown to cost "
+                f"{', '.join(limits)}."
+            )
         first = self.ranking[0]
         level = first.breaks_at
         assert level is not None  # it is in the ranking
@@ -175,6 +189,6 @@ class RobustnessResult:
             f"{before:.3f} to {after:.3f} (by {level.drops[name].value:.3f}, "
             f"95 % interval {low:.3f}–{high:.3f})"
         )
-        if level.objected is None:
+        if level.stopped is None:
             return f"{text}."
-        return f"{text}; `predict` would object to {level.objected:.0%} of these images."
+        return f"{text}; `predict` would object to {level.stopped:.0%} of these images."

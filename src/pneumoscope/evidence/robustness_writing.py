@@ -83,8 +83,8 @@ def _make_curve(result: RobustnessResult, found: ShiftResult) -> Curve:
         unit=found.shift.unit,
         ticks=["as it is", *(f"{strength:g}" for strength in found.shift.strengths)],
         lines={name: [level.numbers[key] for level in levels] for key, name in NAMES.items()},
-        objected=None
-        if result.unshifted.objected is None
-        else [level.objected or 0.0 for level in levels],
+        stopped=None
+        if result.unshifted.stopped is None
+        else [level.stopped or 0.0 for level in levels],
         breaks_at=None if broken is None else broken.strength,
     )
