@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,6 +147,14 @@ def test_inversion_is_of_a_share_of_images_and_nested():
     assert (inverted[0] <= inverted[1]).all()
     assert inverted[2].all()
     assert np.array_equal(shift.apply(squares, 1.0), 255 - squares)
+
+
+def test_the_reference_tells_every_shift_as_it_is():
+    page = (Path(__file__).parents[2] / "docs/reference/robustness.md").read_text(encoding="utf-8")
+    for shift in SHIFTS:
+        strengths = ", ".join(f"{strength:g}" for strength in shift.strengths)
+        row = f"| `{shift.name}`: {shift.title} | {shift.meaning} | {strengths} | {shift.unit} |"
+        assert row in page
 
 
 def test_every_shift_is_told_in_words():
