@@ -6,6 +6,7 @@ from pneumoscope.evidence.equipment import Equipment, equip_bundle
 from pneumoscope.evidence.evaluation import EvaluationResult, evaluate_bundle
 from pneumoscope.evidence.robustness import RobustnessPlan, measure_robustness
 from pneumoscope.evidence.robustness_result import RobustnessResult
+from pneumoscope.evidence.robustness_writing import write_robustness
 from pneumoscope.evidence.shifts import SHIFTS, Shift
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "measure_robustness",
     "summarise",
     "write_evaluation",
+    "write_robustness",
 ]
