@@ -76,7 +76,7 @@ MISUSE = [
     ("evaluate BUNDLE nowhere --out new", "nowhere does not exist"),
     ("evaluate nowhere PHANTOMS --out new", "There is no bundle at nowhere"),
     ("evaluate BUNDLE EMPTY --out new", "has no layout that is known"),
-    ("evaluate BUNDLE PHANTOMS --out new --robustness-images 1", "is not in the range"),
+    ("evaluate BUNDLE PHANTOMS --out new --robustness-images 1", "greater than or equal to 2"),
     ("evaluate BUNDLE PHANTOMS --out new --split tset", "takes train, val, test or all"),
     ("evaluate BUNDLE PHANTOMS --out PHANTOMS", "holds other things"),
     ("evaluate BUNDLE PHANTOMS --out new --layout heap", "'heap' is not one of"),

@@ -83,7 +83,9 @@ def evaluate(
             engine=engine,
             precision=precision,
             progress=partial(progress, "Evaluating"),
-            robustness=RobustnessPlan(robustness_images, seed, partial(progress, "Shifting"))
+            robustness=RobustnessPlan(
+                robustness_images, seed, progress=partial(progress, "Shifting")
+            )
             if robustness
             else None,
         )
