@@ -124,6 +124,11 @@ class RobustnessResult:
     """A pneumonia of middling probability, uint8 [size, size], to show the shifts on."""
 
     @property
+    def names(self) -> dict[str, str]:
+        """What people call the numbers that are watched."""
+        return NAMES
+
+    @property
     def tolerances(self) -> dict[str, float]:
         """What a shift may cost, by the names that people use."""
         return {NAMES[name]: limit for name, limit in TOLERANCES.items()}
@@ -191,4 +196,7 @@ class RobustnessResult:
         )
         if level.stopped is None:
             return f"{text}."
-        return f"{text}; `predict` would object to {level.stopped:.0%} of these images."
+        return (
+            f"{text}; the input gate and the population check would stop {level.stopped:.0%} of "
+            "these images."
+        )
