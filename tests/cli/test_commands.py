@@ -76,6 +76,7 @@ MISUSE = [
     ("evaluate BUNDLE nowhere --out new", "nowhere does not exist"),
     ("evaluate nowhere PHANTOMS --out new", "There is no bundle at nowhere"),
     ("evaluate BUNDLE EMPTY --out new", "has no layout that is known"),
+    ("evaluate BUNDLE PHANTOMS --out new --robustness-images 1", "greater than or equal to 2"),
     ("evaluate BUNDLE PHANTOMS --out new --split tset", "takes train, val, test or all"),
     ("evaluate BUNDLE PHANTOMS --out PHANTOMS", "holds other things"),
     ("evaluate BUNDLE PHANTOMS --out new --layout heap", "'heap' is not one of"),
@@ -204,6 +205,15 @@ def test_evaluate_takes_a_split_of_one_image_of_each_class(run, bundle, phantoms
     answer = run("evaluate", bundle, tmp_path / "data", "--out", tmp_path / "out")
     assert answer.code == 0
     assert "AUC " in answer.out
+
+
+def test_evaluate_says_what_breaks_a_model_first(run, bundle, phantoms, tmp_path):
+    options = ("--robustness", "--robustness-images", 6, "--seed", 3)
+    answer = run("evaluate", bundle, phantoms, "--out", tmp_path / "out", *options)
+    assert answer.code == 0
+    tree = json.loads((tmp_path / "out" / "robustness.json").read_text())
+    assert tree["sentence"] in answer.out.splitlines()
+    assert (tree["images"], tree["seed"], len(tree["shifts"])) == (6, 3, 17)
 
 
 # -- data, bundle, runs, cache, doctor ------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ from pneumoscope.cli._options import (
     PositiveOption,
     PrecisionOption,
     QuietOption,
+    SeedOption,
     SplitColumnOption,
     collection_options,
 )
@@ -87,6 +89,14 @@ def evaluate(
             "these images is reported."
         ),
     ] = None,
+    robustness: Annotated[
+        bool,
+        typer.Option("--robustness", help="Judge the same images under shifts, too; takes long."),
+    ] = False,
+    robustness_images: Annotated[
+        int, typer.Option(min=2, help="Images for that at most; patients stay whole.")
+    ] = 400,
+    seed: SeedOption = 0,
     engine: EngineOption = "openvino",
     precision: PrecisionOption = "fp32",
     layout: LayoutOption = None,
@@ -103,6 +113,9 @@ def evaluate(
 
     With --internal, the drop against an evaluation of the same bundle at home comes first.
 
+    `--robustness` asks what breaks it: noise, blur, tone, rotation and more, each at five
+    strengths; `--precision bf16` is the quicker way.
+
     Examples: `pneumoscope evaluate bundled other_hospital/ --out evaluation/`
 
     Two models on the same images, by age:
@@ -116,16 +129,20 @@ def evaluate(
     require_extra(
         "evidence", "polars", "sklearn", "matplotlib", "jinja2", "yaml", purpose="Evaluating"
     )
-    from pneumoscope.cli._progress import show_progress
-    from pneumoscope.evidence import Questions, evaluate_subject
+    from pneumoscope.cli._progress import show_stages
+    from pneumoscope.evidence import Questions, RobustnessPlan, evaluate_subject
 
-    questions = Questions(subgroups=tuple(subgroup or ()), earlier=compare, internal=internal)
-    if prevalence:
-        questions = dataclasses.replace(questions, prevalences=tuple(prevalence))
     subject = _open_subject(model, description, calibrate_on, engine, precision)
     for fact in subject.facts[:1] if not quiet else ():
         typer.echo(fact, err=True)
-    with show_progress("Evaluating", quiet) as progress:
+    with show_stages(quiet) as progress:
+        shifting = partial(progress, "Shifting")
+        plan = RobustnessPlan(robustness_images, seed, progress=shifting) if robustness else None
+        questions = Questions(
+            subgroups=tuple(subgroup or ()), earlier=compare, internal=internal, robustness=plan
+        )
+        if prevalence:
+            questions = dataclasses.replace(questions, prevalences=tuple(prevalence))
         result = evaluate_subject(
             subject,
             data,
@@ -136,7 +153,7 @@ def evaluate(
             split=split,
             calibrate_on=calibrate_on,
             questions=questions,
-            progress=progress,
+            progress=partial(progress, "Evaluating"),
         )
     _print_result(result, quiet)
 
@@ -194,6 +211,8 @@ def _print_result(result: EvaluationResult, quiet: bool) -> None:
         interval = found["intervals"].get(key)  # none of an AUC from too few images
         said = f"  (95 % interval {interval[0]:.3f}–{interval[1]:.3f})" if interval else ""
         typer.echo(f"{name:12} {found[key]:.3f}{said}")
+    if shifted := found.get("robustness"):
+        typer.echo(shifted["sentence"])
     if unseen := result.metrics[result.stage].get("unseen"):
         typer.echo(
             f"On the {unseen['n']} images that the bundle was not trained or chosen on, it missed "

@@ -24,12 +24,17 @@ from pneumoscope.evidence.recalibration import (
     RecalibrationPlan,
     recalibrate_bundle,
 )
+from pneumoscope.evidence.robustness import RobustnessPlan, measure_robustness
+from pneumoscope.evidence.robustness_result import RobustnessResult
+from pneumoscope.evidence.robustness_writing import write_robustness
+from pneumoscope.evidence.shifts import SHIFTS, Shift
 from pneumoscope.evidence.subject import Subject, describe_bundle, describe_foreign
 from pneumoscope.evidence.summary import CARRIED, CalibrationPart, summarise
 
 __all__ = [
     "CARRIED",
     "OUT_OF_FOLD",
+    "SHIFTS",
     "CalibrationPart",
     "Comparison",
     "CrossValidationContext",
@@ -43,6 +48,9 @@ __all__ = [
     "Questions",
     "Recalibrated",
     "RecalibrationPlan",
+    "RobustnessPlan",
+    "RobustnessResult",
+    "Shift",
     "Subject",
     "describe_bundle",
     "describe_foreign",
@@ -51,6 +59,7 @@ __all__ = [
     "evaluate_model",
     "evaluate_subject",
     "is_foreign",
+    "measure_robustness",
     "open_model",
     "parse_description",
     "read_description",
@@ -58,4 +67,5 @@ __all__ = [
     "summarise",
     "write_cross_validation",
     "write_evaluation",
+    "write_robustness",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ from pneumoscope.evidence.external import compare_external
 from pneumoscope.evidence.gallery import GalleryTile, draw_gallery
 from pneumoscope.evidence.questions import Questions
 from pneumoscope.evidence.report import write_report
+from pneumoscope.evidence.robustness_result import RobustnessResult
+from pneumoscope.evidence.robustness_writing import write_robustness
 from pneumoscope.evidence.summary import (
     CalibrationPart,
     Points,
@@ -50,6 +54,7 @@ def write_evaluation(
     explainer: Predictor | None,
     questions: Questions | None = None,
     calibration: CalibrationPart | None = None,
+    measure_robustness: Callable[[], RobustnessResult] | None = None,
 ) -> dict[str, Any]:
     """Write numbers, predictions, curves, figures and the report; return the metrics.
 
@@ -75,6 +80,8 @@ def write_evaluation(
         What is asked beyond the usual numbers.
     calibration
         The images that set the calibration, where they are not the `val` rows.
+    measure_robustness
+        Called once all else is written, since it takes long; what it finds joins the files.
     """
     questions = questions or Questions()
     metrics = summarise(predictions, operating_points, final, questions, calibration)
@@ -98,6 +105,13 @@ def write_evaluation(
         rows = judged.filter((pl.col("stage") == final) & (pl.col("split") == shown_split))
         tiles = draw_gallery(rows, explainer, balanced, out / "figures")
     write_report(out / "report.html", metrics, final, shown_split, context, figures, tiles)
+    if measure_robustness is not None:
+        result = measure_robustness()
+        figures |= write_robustness(out, result)
+        metrics[final][shown_split]["robustness"] = result.summarise()
+        write_atomically(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+        context = dataclasses.replace(context, robustness=result)
+        write_report(out / "report.html", metrics, final, shown_split, context, figures, tiles)
     return metrics
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from pneumoscope.evidence.external import InternalNumbers
+from pneumoscope.evidence.robustness_result import RobustnessResult
 
 
 @dataclass(frozen=True)
@@ -36,3 +37,4 @@ class EvaluationContext:
     """Where they come from."""
     internal: InternalNumbers | None = None
     """What the model reached at home, where the images are of elsewhere."""
+    robustness: RobustnessResult | None = None

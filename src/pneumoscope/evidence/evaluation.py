@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ from pneumoscope.evidence.context import EvaluationContext
 from pneumoscope.evidence.external import read_internal
 from pneumoscope.evidence.foreign import ForeignModel
 from pneumoscope.evidence.questions import Questions
+from pneumoscope.evidence.robustness import RobustnessPlan, measure_robustness
+from pneumoscope.evidence.robustness_result import RobustnessResult
+from pneumoscope.evidence.robustness_writing import remove_robustness
 from pneumoscope.evidence.subject import Subject, describe_bundle, describe_foreign
 from pneumoscope.evidence.summary import check_subgroups
 from pneumoscope.evidence.suspicion import suspect_answers
@@ -45,7 +49,7 @@ from pneumoscope.runtime import Objection, Outputs
 Progress = Callable[[int, int], None]
 _OURS = {
     "metrics.json", "predictions.csv", "curve.csv", "decision_curve.csv", "comparison.json",
-    "figures", "report.html",
+    "robustness.json", "figures", "report.html",
 }  # fmt: skip
 _BATCH = 64
 
@@ -202,6 +206,7 @@ def evaluate_subject(
         internal=home,
     )
     points = {subject.stage: subject.operating_points}
+    remove_robustness(out)
     metrics = write_evaluation(
         out,
         predictions,
@@ -211,6 +216,9 @@ def evaluate_subject(
         explainer=subject.predictor,
         questions=questions,
         calibration=subject.calibration_part,
+        measure_robustness=_shift(subject, frame, questions.robustness)
+        if questions.robustness
+        else None,
     )
     return EvaluationResult(
         out,
@@ -344,6 +352,20 @@ def _predict(
     return table.with_columns(
         pl.Series("rejection", [found.reason for found in objections], dtype=pl.String),
         pl.Series("outside_population", [found.outside_population for found in objections]),
+    )
+
+
+def _shift(
+    subject: Subject, frame: pl.DataFrame, plan: RobustnessPlan
+) -> Callable[[], RobustnessResult]:
+    """Return what will judge the same images under shifts, when it is called."""
+    return partial(
+        measure_robustness,
+        subject.classifier,
+        load_pixels(frame, subject.classifier.preprocessing),
+        (frame["label"] == "PNEUMONIA").to_numpy().astype(np.int64),
+        frame["patient"].to_list(),
+        plan=plan,
     )
 
 

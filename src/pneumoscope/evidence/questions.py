@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pneumoscope.errors import DataError
 from pneumoscope.evaluation import PREVALENCES
+from pneumoscope.evidence.robustness import RobustnessPlan
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Questions:
     internal: Path | None = None
     """An evaluation of the same model at home: these images are then of elsewhere, and the drop is
     reported."""
+    robustness: RobustnessPlan | None = None
+    """What to spend on judging the same images under shifts, too; that is left out without."""
 
     def __post_init__(self) -> None:
         wrong = [share for share in self.prevalences if not 0 < share < 1]

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pneumoscope import __version__
 from pneumoscope._files import write_atomically
 from pneumoscope._probability import format_probability
+from pneumoscope.evaluation import Interval
 from pneumoscope.evidence.gallery import GalleryTile, list_cut
 from pneumoscope.runtime import CAPTION
 
@@ -79,6 +80,7 @@ def write_report(
         points=[(name, point) for name, point in shown["operating_points"].items()]
         + [("at 0.5", {**shown["at_0.5"], "target": "the usual default, for comparison"})],
         show=_show,
+        number=_show_number,
         interval=_show_interval,
         thousand=[_count_in_thousand(shown, prevalence) for prevalence in _PREVALENCES],
         figures={name: embed_figure(figure) for name, figure in figures.items()},
@@ -103,6 +105,12 @@ def _show(metrics: dict[str, Any], key: str) -> str:
     text = format_probability(value) if key == "threshold" else f"{value:.3f}"
     interval = _show_interval(metrics, key)
     return f"{text} ({interval})" if interval else text
+
+
+def _show_number(value: float | None, interval: Interval | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" + (f" ({interval.low:.3f}–{interval.high:.3f})" if interval else "")
 
 
 def _show_interval(metrics: dict[str, Any], key: str) -> str:
