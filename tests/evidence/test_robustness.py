@@ -274,8 +274,8 @@ def test_a_break_amid_shifts_leaves_the_evaluation_whole(
 
     _, plan = evaluated
     out = tmp_path / "out"
+    questions = Questions(robustness=replace(plan, progress=stop))
     with pytest.raises(KeyboardInterrupt):
-        questions = Questions(robustness=replace(plan, progress=stop))
         evaluate_bundle(erring_bundle, strangers, out, questions=questions)
     assert (out / "report.html").is_file()
     assert (out / "metrics.json").is_file()
