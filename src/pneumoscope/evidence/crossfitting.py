@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,10 @@ class Number:
     value: float | None
     interval: tuple[float, float] | None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as JSON has them."""
+        return {"value": self.value, "interval": list(self.interval) if self.interval else None}
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -48,7 +52,16 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as they stand in `bundle.json`."""
-        return asdict(self)
+        numbers = {"before": self.before, "after": self.after, "change": self.change}
+        return {
+            "n": self.n,
+            "prevalence": self.prevalence,
+            "auc": self.auc.to_dict(),
+            **{
+                when: {name: number.to_dict() for name, number in found.items()}
+                for when, found in numbers.items()
+            },
+        }
 
 
 def compare_by_folds(

@@ -131,7 +131,7 @@ def _list_doubts(folder: Path, split: str) -> tuple[str, ...]:
         if seen:
             doubts.append(
                 f"At home {seen} of {columns.height} images were among those that the bundle was "
-                "trained or chosen on: the drop is too large."
+                "trained or chosen on: the drop is overstated."
             )
     return tuple(doubts)
 
