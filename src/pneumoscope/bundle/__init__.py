@@ -17,6 +17,7 @@ from pneumoscope.bundle.schema import (
     GOLDEN,
     GRAPH,
     REFERENCE,
+    REQUIRED_FILES,
     WEIGHTS,
     BlockFolds,
     BundleInfo,
@@ -31,7 +32,7 @@ from pneumoscope.bundle.schema import (
     OperatingPointInfo,
     PrecisionInfo,
 )
-from pneumoscope.bundle.tensors import TensorPlace, narrow, pack_tensors
+from pneumoscope.bundle.tensors import TensorPlace, narrow, pack_tensors, view_tensors
 from pneumoscope.bundle.writing import pack_arrays, pack_images, write_bundle, write_files
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "GOLDEN",
     "GRAPH",
     "REFERENCE",
+    "REQUIRED_FILES",
     "WEIGHTS",
     "BlockFolds",
     "Bundle",
@@ -69,6 +71,7 @@ __all__ = [
     "read_folds",
     "summarise_folds",
     "verify_bundle",
+    "view_tensors",
     "write_bundle",
     "write_card",
     "write_files",

@@ -42,6 +42,17 @@ def evaluate(
     label_column: LabelColumnOption = "label",
     patient_column: PatientColumnOption = None,
     split_column: SplitColumnOption = None,
+    attention: Annotated[
+        bool,
+        typer.Option(
+            "--attention",
+            help="Also ask whether the model looks at the lungs: answers with the lungs removed, "
+            "influence inside them, heat-maps under random weights.",
+        ),
+    ] = False,
+    attention_images: Annotated[
+        int, typer.Option(min=20, help="Images that --attention uses at most.")
+    ] = 500,
     quiet: QuietOption = False,
 ) -> None:
     """Judge a bundle, as it decides, on any labelled images; nothing is re-tuned.
@@ -56,7 +67,7 @@ def evaluate(
         "evidence", "polars", "sklearn", "matplotlib", "jinja2", "yaml", purpose="Evaluating"
     )
     from pneumoscope.cli._progress import show_progress
-    from pneumoscope.evidence import evaluate_bundle
+    from pneumoscope.evidence import AttentionOptions, evaluate_bundle
 
     with show_progress("Evaluating", quiet) as progress:
         result = evaluate_bundle(
@@ -69,6 +80,7 @@ def evaluate(
             split=split,
             engine=engine,
             precision=precision,
+            attention=AttentionOptions(most=attention_images) if attention else None,
             progress=progress,
         )
     for line in (*result.notes, *(f"Warning: {text}" for text in result.warnings)):
@@ -88,6 +100,8 @@ def evaluate(
             f"On the {unseen['n']} images that the bundle was not trained or chosen on, it missed "
             f"{unseen['fn']} of {unseen['support_pneumonia']}, with {unseen['fp']} false alarms."
         )
+    if result.attention is not None:
+        typer.echo(f"Lungs: {result.attention.summary[0]}")
     typer.echo(f"Report: {result.out / 'report.html'}")
     typer.echo("Research use, not a diagnosis.")
     report_left_out(result.excluded)

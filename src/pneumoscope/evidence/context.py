@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
+
+if TYPE_CHECKING:
+    from pneumoscope.evidence.attention import Attention
 
 
 @dataclass(frozen=True)
@@ -24,3 +27,5 @@ class EvaluationContext:
     configuration: dict[str, Any] = field(default_factory=dict)
     seconds: float | None = None
     environment: dict[str, Any] = field(default_factory=dict)
+    attention: Attention | None = None
+    """Whether the model looks at the lungs, where that was asked."""

@@ -30,11 +30,12 @@ from pneumoscope.datasets import (
 from pneumoscope.errors import DataError
 from pneumoscope.evaluation import OperatingPoint
 from pneumoscope.evidence.assessment import write_evaluation
+from pneumoscope.evidence.attention import Attention, AttentionOptions, measure_attention
 from pneumoscope.evidence.context import EvaluationContext
 from pneumoscope.runtime import Objection, Predictor, load
 
 Progress = Callable[[int, int], None]
-_OURS = {"metrics.json", "predictions.csv", "figures", "report.html"}
+_OURS = {"metrics.json", "predictions.csv", "figures", "report.html", "attention.json"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class EvaluationResult:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     excluded: tuple[Skipped, ...]
+    attention: Attention | None = None
 
 
 def evaluate_bundle(
@@ -59,6 +61,7 @@ def evaluate_bundle(
     split: str | None = None,
     engine: str = "openvino",
     precision: str = "fp32",
+    attention: AttentionOptions | None = None,
     progress: Progress | None = None,
 ) -> EvaluationResult:
     """Judge a bundle, as it decides, on labelled images.
@@ -67,6 +70,8 @@ def evaluate_bundle(
     ----------
     split
         `train`, `val`, `test` or `all`; by default test where the data has one, else all.
+    attention
+        How to ask whether the model looks at the lungs; not asked without.
 
     Raises
     ------
@@ -91,6 +96,12 @@ def evaluate_bundle(
     notes += _describe_objections(predictions)
     points = {final: _read_points(predictor)}
     excluded = (*collection.skipped, *manifest.excluded)
+    looked = None
+    if attention is not None:
+        squares = load_pixels(frame, predictor.preprocessing)
+        looked = measure_attention(
+            predictor, frame, squares, out, attention, engine=engine, progress=progress
+        )
     context = EvaluationContext(
         title=f"Evaluation of {predictor.bundle.info.name}",
         data_summary={
@@ -103,6 +114,7 @@ def evaluate_bundle(
         warnings=warnings,
         configuration={"bundle": predictor.bundle.sha256, "engine": engine, "precision": precision},
         environment={"pneumoscope": __version__, "python": platform.python_version()},
+        attention=looked,
     )
     metrics = write_evaluation(out, predictions, points, final, context, explainer=predictor)
     return EvaluationResult(
@@ -113,6 +125,7 @@ def evaluate_bundle(
         tuple(notes),
         tuple(warnings),
         excluded,
+        looked,
     )
 
 
