@@ -8,8 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pneumoscope.datasets.phantom import Disease, draw_phantom
-from pneumoscope.evidence.attention import outline_lungs
-from pneumoscope.evidence.lungs import SIDE, clean_mask, find_lungs, judge_mask
+from pneumoscope.evidence.lungs import (
+    SIDE,
+    clean_mask,
+    enlarge_mask,
+    find_lungs,
+    judge_mask,
+    outline_lungs,
+)
 
 
 def _draw(disease, count, seed):
@@ -108,3 +114,9 @@ def test_cleaning_never_leaves_more_than_two_parts(seed, share):
     mask = clean_mask((noise > np.quantile(noise, share)).astype(np.float32))
     assert mask.dtype == bool
     assert label(mask)[1] <= 2
+
+
+@pytest.mark.parametrize("size", [32, 224, 500])
+def test_an_enlarged_mask_covers_the_same_share(size):
+    mask = _two_ellipses()
+    assert enlarge_mask(mask, size).mean() == pytest.approx(mask.mean(), rel=0.05)

@@ -13,7 +13,6 @@ from pneumoscope.bundle import OperatingPointInfo
 from pneumoscope.evidence.masking import (
     CONDITIONS,
     apply_condition,
-    enlarge_mask,
     measure_masking,
     replace_smoothly,
     span_hull,
@@ -86,11 +85,6 @@ def test_a_mask_too_small_for_a_hull_is_its_own(places):
     for place in places:
         mask[place] = True
     np.testing.assert_array_equal(span_hull(mask), mask)
-
-
-def test_an_enlarged_mask_covers_the_same_share():
-    mask = _two_lungs(64)
-    assert enlarge_mask(mask, 224).mean() == pytest.approx(mask.mean(), rel=0.05)
 
 
 # -- conditions -----------------------------------------------------------------------------------

@@ -15,10 +15,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from PIL import Image
 
 from pneumoscope._files import write_atomically
-from pneumoscope.datasets.phantom import MASKS
 from pneumoscope.evaluation.metrics import Labels
 from pneumoscope.evidence.attention_figures import (
     draw_examples,
@@ -26,9 +24,14 @@ from pneumoscope.evidence.attention_figures import (
     plot_influence,
     plot_randomisation,
 )
-from pneumoscope.evidence.influence import KINDS, measure_influence, measure_localisation
-from pneumoscope.evidence.lungs import clean_mask, find_lungs, judge_mask
-from pneumoscope.evidence.masking import enlarge_mask, measure_masking
+from pneumoscope.evidence.influence import (
+    KINDS,
+    measure_influence,
+    measure_localisation,
+    read_lesion,
+)
+from pneumoscope.evidence.lungs import outline_lungs
+from pneumoscope.evidence.masking import measure_masking
 from pneumoscope.evidence.randomisation import measure_randomisation
 from pneumoscope.runtime import Predictor
 
@@ -37,6 +40,8 @@ SCHEMA = 1
 #: Fewer usable images of a class than this tell nothing.
 _FEWEST = 5
 _EXAMPLES_OF_A_KIND = 2
+#: A rank correlation with the original from which a map under random weights is much the same.
+_ALIKE = 0.5
 
 
 @dataclass(frozen=True)
@@ -64,34 +69,6 @@ class Attention:
     """Title → PNG."""
 
 
-@dataclass(frozen=True)
-class LungMasks:
-    """Masks of images, and which of them may be used."""
-
-    masks: NDArray[np.bool_]
-    """bool [N, size, size]."""
-    reasons: tuple[str | None, ...]
-    """Why the mask of an image is not used; None where it is."""
-
-    @property
-    def usable(self) -> NDArray[np.bool_]:
-        """bool [N]."""
-        return np.array([reason is None for reason in self.reasons], bool)
-
-
-def outline_lungs(squares: NDArray[np.uint8], progress: Progress | None = None) -> LungMasks:
-    """Return the lungs of resampled radiographs, uint8 [N, size, size], each mask judged."""
-    masks, reasons = [], []
-    for start in range(0, len(squares), 64):
-        for probabilities in find_lungs(squares[start : start + 64]):
-            mask = clean_mask(probabilities)
-            reasons.append(judge_mask(mask, probabilities))
-            masks.append(enlarge_mask(mask, squares.shape[-1]))
-        if progress:
-            progress(len(masks), len(squares))
-    return LungMasks(np.stack(masks), tuple(reasons))
-
-
 def measure_attention(
     predictor: Predictor,
     frame: pl.DataFrame,
@@ -110,79 +87,103 @@ def measure_attention(
         path, label and patient of each image.
     squares
         The same images, resampled, uint8 [N, size, size].
+    engine
+        For the network under random weights.
     """
     options = options or AttentionOptions()
     rows = _draw_rows(len(squares), options)
     found = outline_lungs(squares[rows], progress)
     kept = np.flatnonzero(found.usable)
-    frame, squares, masks = frame[rows][kept], squares[rows][kept], found.masks[kept]
-    labels: Labels = (frame["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
+    shown = _Shown(frame[rows][kept], squares[rows][kept], found.masks[kept])
     tree: dict[str, Any] = {
         "schema": SCHEMA,
-        "research_use": "not a diagnosis",
+        "note": "research use, not a diagnosis",
         "images": len(rows),
-        "used": len(kept),
+        "used": {"NORMAL": int((shown.labels == 0).sum()), "PNEUMONIA": int(shown.labels.sum())},
         "masks_not_used": dict(Counter(_name_reason(r) for r in found.reasons if r is not None)),
-        "used_normal": int((labels == 0).sum()),
-        "used_pneumonia": int((labels == 1).sum()),
         "masking": None,
         "influence": None,
         "randomisation": None,
         "lesions": None,
     }
     figures: dict[str, Path] = {}
-    if min(tree["used_normal"], tree["used_pneumonia"]) >= _FEWEST:
-        figures = _measure_all(
-            tree, predictor, frame, squares, masks, labels, out, options, engine, progress
+    if min(tree["used"].values()) >= _FEWEST:
+        answers = _answer(predictor, shown)
+        tree |= _measure_masks(predictor, shown, answers, options, progress)
+        tree["randomisation"] = measure_randomisation(
+            predictor.bundle,
+            _draw_evenly(shown, options),
+            engine=engine,
+            precision=predictor.precision,
+            draws=options.draws,
+            seed=options.seed,
+            progress=progress,
         )
+        figures = _draw_figures(tree, shown, answers, out / "figures")
     write_atomically(out / "attention.json", json.dumps(tree, indent=2) + "\n")
     return Attention(tree, tuple(describe_attention(tree)), figures)
 
 
-def _measure_all(
-    tree: dict[str, Any],
-    predictor: Predictor,
-    frame: pl.DataFrame,
-    squares: NDArray[np.uint8],
-    masks: NDArray[np.bool_],
-    labels: Labels,
-    out: Path,
-    options: AttentionOptions,
-    engine: str,
-    progress: Progress | None,
-) -> dict[str, Path]:
-    """Fill the tree and draw the figures."""
-    patients = frame["patient"].to_list()
-    outputs = predictor.predict_pixels(squares)
+@dataclass(frozen=True)
+class _Shown:
+    """Images whose lungs were found."""
+
+    frame: pl.DataFrame
+    squares: NDArray[np.uint8]
+    masks: NDArray[np.bool_]
+
+    @property
+    def labels(self) -> Labels:
+        return (self.frame["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What the model makes of them as they are."""
+
+    maps: NDArray[np.float32]
+    probabilities: NDArray[np.float64]
+    called: NDArray[np.bool_]
+
+
+def _answer(predictor: Predictor, shown: _Shown) -> _Answers:
+    outputs = predictor.predict_pixels(shown.squares)
     probabilities = predictor.calibrate(outputs.logits)
-    called = probabilities >= predictor.operating_points["balanced"].threshold
-    tree["masking"] = measure_masking(
-        predictor, squares, labels, masks, patients, seed=options.seed, progress=progress
-    )
-    tree["influence"] = measure_influence(
-        outputs.activation_maps, masks, labels, called, patients, seed=options.seed
-    )
-    tree["randomisation"] = measure_randomisation(
-        predictor.bundle,
-        _draw_evenly(squares, labels, options),
-        engine=engine,
-        precision=predictor.precision,
-        draws=options.draws,
-        seed=options.seed,
-        progress=progress,
-    )
-    lesions = {
-        i: m
-        for i, p in enumerate(frame["path"])
-        if (m := read_lesion(p, masks.shape[-1])) is not None
-    }
-    if lesions:
-        chosen = list(lesions)
-        tree["lesions"] = measure_localisation(
-            outputs.activation_maps[chosen], np.stack([lesions[i] for i in chosen])
-        )
-    folder = out / "figures"
-    examples = _choose_examples(labels, called, probabilities)
+    threshold = predictor.operating_points["balanced"].threshold
+    return _Answers(outputs.activation_maps, probabilities, probabilities >= threshold)
+
+
+def _measure_masks(
+    predictor: Predictor,
+    shown: _Shown,
+    answers: _Answers,
+    options: AttentionOptions,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Return all that needs masks: of lungs, and of lesions where they are known."""
+    patients, seed = shown.frame["patient"].to_list(), options.seed
+    found: dict[str, Any] = {
+        "masking": measure_masking(
+            predictor, shown.squares, shown.labels, shown.masks, patients,
+            seed=seed, progress=progress,
+        ),
+        "influence": measure_influence(
+            answers.maps, shown.masks, shown.labels, answers.called, patients, seed=seed
+        ),
+    }  # fmt: skip
+    size = shown.masks.shape[-1]
+    lesions = [read_lesion(path, size) for path in shown.frame["path"]]
+    known = [row for row, lesion in enumerate(lesions) if lesion is not None]
+    if known:
+        masks = np.stack([lesion for lesion in lesions if lesion is not None])
+        found["lesions"] = measure_localisation(answers.maps[known], masks)
+    return found
+
+
+def _draw_figures(
+    tree: dict[str, Any], shown: _Shown, answers: _Answers, folder: Path
+) -> dict[str, Path]:
+    examples = _choose_examples(shown.labels, answers)
     return {
         "Answers without the lungs, and without all but the lungs": plot_conditions(
             tree["masking"], folder
@@ -192,43 +193,24 @@ def _measure_all(
             tree["randomisation"], folder
         ),
         "What the model was shown": draw_examples(
-            examples, squares, masks, outputs.activation_maps, probabilities, folder
+            examples, shown.squares, shown.masks, answers.maps, answers.probabilities, folder
         ),
     }
 
 
-def read_lesion(path: str, size: int) -> NDArray[np.bool_] | None:
-    """Return where a phantom's lesion is, bool [size, size]; None where none is known."""
-    file = Path(path)
-    mask = file.parent.parent / MASKS / f"{file.stem}.png"
-    if not mask.is_file():
-        return None
-    with Image.open(mask) as image:
-        grey = image.convert("L").resize((size, size), Image.Resampling.BOX)
-    found = np.asarray(grey) > 127
-    return found if found.any() else None
-
-
 def describe_attention(tree: dict[str, Any]) -> list[str]:
     """Return sentences on what was found."""
-    left_out = tree["images"] - tree["used"]
-    said = [
-        f"Lung masks were found for {tree['used']} of {tree['images']} images; the others are "
-        "left out of this part."
-        if left_out
-        else f"Lung masks were found for all {tree['used']} images."
-    ]
+    used = sum(tree["used"].values())
+    masks = f"Lung masks of {used} of {tree['images']} images are used"
     if tree["masking"] is None:
-        return [
-            f"{said[0]} At least {_FEWEST} of each class are needed to say where the model looks."
-        ]
+        return [f"{masks}: at least {_FEWEST} of each class are needed to say anything."]
     conditions = tree["masking"]["conditions"]
-    said.insert(
-        0,
+    said = [
         f"AUC {_say(conditions['whole'])} on whole images, {_say(conditions['lungs_removed'])} "
         f"without the lungs, {_say(conditions['chest_removed'])} without the lungs and all between "
         f"them, {_say(conditions['only_lungs'])} with nothing but the lungs.",
-    )
+        f"{masks}; the rest had no outline in the shape of lungs and is left out of this part.",
+    ]
     outside = conditions["chest_removed"]["intervals"].get("auc")
     if outside and outside[0] > 0.5:
         said.append(
@@ -241,12 +223,7 @@ def describe_attention(tree: dict[str, Any]) -> list[str]:
             f"On pneumonias {ill['inside']:.0%} of the heat-map's influence lies inside the lungs, "
             f"which cover {ill['area']:.0%} of the image: {ill['times_area']:.2f} times chance."
         )
-    last = tree["randomisation"]["stages"][-1]["spearman"]["mean"]
-    first = tree["randomisation"]["stages"][0]["spearman"]["mean"]
-    said.append(
-        f"Heat-maps depend on the weights: with a random head they correlate {first:+.2f} with the "
-        f"original ones, with all layers random {last:+.2f}."
-    )
+    said.append(_describe_randomisation(tree["randomisation"]))
     if tree["lesions"] is not None:
         lesions = tree["lesions"]
         said.append(
@@ -254,6 +231,21 @@ def describe_attention(tree: dict[str, Any]) -> list[str]:
             f"phantoms, {lesions['times_chance']:.1f} times chance."
         )
     return said
+
+
+def _describe_randomisation(found: dict[str, Any]) -> str:
+    first, last = (found["stages"][place]["spearman"]["mean"] for place in (0, -1))
+    strangers = found["another_image"]["spearman"]["mean"]
+    verdict = (
+        "they change with the model"
+        if last < _ALIKE
+        else "they hardly change with the model, and explain it little"
+    )
+    return (
+        f"Heat-maps correlate {first:+.2f} with the original ones once the head is random, and "
+        f"{last:+.2f} once all layers are; those of different images correlate {strangers:+.2f}: "
+        f"{verdict}."
+    )
 
 
 def _say(condition: dict[str, Any]) -> str:
@@ -269,30 +261,24 @@ def _draw_rows(count: int, options: AttentionOptions) -> NDArray[np.int64]:
     return np.sort(generator.choice(count, options.most, replace=False))
 
 
-def _draw_evenly(
-    squares: NDArray[np.uint8], labels: Labels, options: AttentionOptions
-) -> NDArray[np.uint8]:
+def _draw_evenly(shown: _Shown, options: AttentionOptions) -> NDArray[np.uint8]:
     """Return images of both classes, as many of each where there are enough."""
     generator = np.random.default_rng(options.seed)
     rows = [
-        generator.permutation(np.flatnonzero(labels == value))[: options.randomised // 2]
+        generator.permutation(np.flatnonzero(shown.labels == value))[: options.randomised // 2]
         for value in (0, 1)
     ]
-    return np.asarray(squares[generator.permutation(np.concatenate(rows))])
+    return np.asarray(shown.squares[generator.permutation(np.concatenate(rows))])
 
 
-def _choose_examples(
-    labels: Labels, called: NDArray[np.bool_], probabilities: NDArray[np.float64]
-) -> list[tuple[str, int]]:
-    """Return kind and row of the surest answers of each kind, errors included."""
-    ill = labels == 1
-    kinds = dict(
-        zip(KINDS, (ill & ~called, ~ill & called, ill & called, ~ill & ~called), strict=True)
-    )
+def _choose_examples(labels: Labels, answers: _Answers) -> list[tuple[str, int]]:
+    """Return kind and row of the surest answers of each kind, errors first."""
+    ill, called = labels == 1, answers.called
+    rows_of = (ill & ~called, ~ill & called, ill & called, ~ill & ~called)
     chosen = []
-    for kind, rows in kinds.items():
+    for kind, rows in zip(KINDS, rows_of, strict=True):
         places = np.flatnonzero(rows)
-        order = np.argsort(np.abs(probabilities[places] - 0.5))[::-1]
+        order = np.argsort(np.abs(answers.probabilities[places] - 0.5))[::-1]
         chosen += [(kind, int(row)) for row in places[order][:_EXAMPLES_OF_A_KIND]]
     return chosen
 

@@ -7,11 +7,14 @@ and with the map of another image, which knows only where lungs usually are.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from pneumoscope.datasets.phantom import MASKS
 from pneumoscope.evaluation import Interval, wilson_interval
 from pneumoscope.images import Geometry, spread_over_image
 
@@ -94,6 +97,17 @@ def measure_localisation(maps: Maps, lesions: Masks) -> dict[str, Any]:
         "times_chance": float(hits.mean()) / area,
         "energy_in_lesion": float(usable.mean()) if len(usable) else None,
     }
+
+
+def read_lesion(path: str | Path, size: int) -> NDArray[np.bool_] | None:
+    """Return where a phantom's lesion is, bool [size, size]; None where none is known."""
+    mask = Path(path).parent.parent / MASKS / f"{Path(path).stem}.png"
+    if not mask.is_file():
+        return None
+    with Image.open(mask) as image:
+        grey = image.convert("L").resize((size, size), Image.Resampling.BOX)
+    found = np.asarray(grey) > 127
+    return found if found.any() else None
 
 
 def find_peak(plane: NDArray[np.float32]) -> tuple[int, int]:

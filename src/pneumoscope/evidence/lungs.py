@@ -7,6 +7,8 @@ good enough to ask whether a classifier looks at the lungs, and not for measurin
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,42 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import binary_fill_holes, gaussian_filter, label
 
+Progress = Callable[[int, int], None]
+
 #: Pixels a side of what the network sees.
 SIDE = 64
 _GRAPH = Path(__file__).parent / "lungs.onnx"
 _BATCH = 32
 #: Width of the neighbourhood that a pixel is compared with, as a share of the side.
 _NEIGHBOURHOOD = 0.12
+
+
+@dataclass(frozen=True)
+class LungMasks:
+    """Masks of images, and which of them may be used."""
+
+    masks: NDArray[np.bool_]
+    """bool [N, size, size]."""
+    reasons: tuple[str | None, ...]
+    """Why the mask of an image is not used; None where it is."""
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """bool [N]."""
+        return np.array([reason is None for reason in self.reasons], bool)
+
+
+def outline_lungs(squares: NDArray[np.uint8], progress: Progress | None = None) -> LungMasks:
+    """Return the lungs of resampled radiographs, uint8 [N, size, size], each mask judged."""
+    masks, reasons = [], []
+    for start in range(0, len(squares), 64):
+        for probabilities in find_lungs(squares[start : start + 64]):
+            mask = clean_mask(probabilities)
+            reasons.append(judge_mask(mask, probabilities))
+            masks.append(enlarge_mask(mask, squares.shape[-1]))
+        if progress:
+            progress(len(masks), len(squares))
+    return LungMasks(np.stack(masks), tuple(reasons))
 
 
 def find_lungs(squares: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -88,6 +120,12 @@ def judge_mask(mask: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> s
     if certainty < 0.75:
         return f"the outline is unsure ({certainty:.2f})"
     return None
+
+
+def enlarge_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+    """Return a mask at another side length, its edge smooth."""
+    plane = Image.fromarray(mask.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(plane) > 0.5
 
 
 def _shrink(square: NDArray[np.uint8]) -> NDArray[np.float32]:

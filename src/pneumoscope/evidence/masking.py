@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.ndimage import binary_dilation, gaussian_filter
 
 from pneumoscope.evaluation import compute_auc, compute_metrics, delong_interval
@@ -178,12 +177,6 @@ def span_hull(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     for down, across, offset in hull.equations:
         inside &= down * rows + across * columns + offset <= 1e-9
     return inside
-
-
-def enlarge_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
-    """Return a mask at another side length, its edge smooth."""
-    plane = Image.fromarray(mask.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
-    return np.asarray(plane) > 0.5
 
 
 def _widen(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
