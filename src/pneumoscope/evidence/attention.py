@@ -17,6 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pneumoscope._files import write_atomically
+from pneumoscope.errors import DataError
 from pneumoscope.evaluation.metrics import Labels
 from pneumoscope.evidence.attention_figures import (
     draw_examples,
@@ -55,6 +56,13 @@ class AttentionOptions:
     draws: int = 2
     """Times that the weights are randomised."""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.most < 2 * _FEWEST or self.randomised < 2 or self.draws < 1:
+            raise DataError(
+                f"To see where a model looks, at least {2 * _FEWEST} images, 2 of them randomised, "
+                f"and one draw are needed; found {self.most}, {self.randomised}, {self.draws}."
+            )
 
 
 @dataclass(frozen=True)
@@ -221,7 +229,8 @@ def describe_attention(tree: dict[str, Any]) -> list[str]:
     if ill["inside"] is not None:
         said.append(
             f"On pneumonias {ill['inside']:.0%} of the heat-map's influence lies inside the lungs, "
-            f"which cover {ill['area']:.0%} of the image: {ill['times_area']:.2f} times chance."
+            f"which cover {ill['area']:.0%} of the image: {ill['times_area']:.2f} times chance; "
+            f"the mean map of all images would give {ill['mean_map']:.0%}."
         )
     said.append(_describe_randomisation(tree["randomisation"]))
     if tree["lesions"] is not None:

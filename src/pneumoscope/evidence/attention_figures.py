@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import Any, Literal
 
 import numpy as np
@@ -62,15 +63,14 @@ def plot_influence(influence: dict[str, Any], folder: Path) -> Path:
         if found["interval"]:
             axes.plot(found["interval"], [row, row], color=_DARK, linewidth=2)
         axes.plot(found["area"], row, "|", color=_LIGHT, markersize=20, markeredgewidth=2.5)
-        if found["map_of_another"] is not None:
-            axes.plot(found["map_of_another"], row, "x", color="black", markersize=6)
+        axes.plot(found["mean_map"], row, "x", color="black", markersize=6)
     axes.plot([], [], "|", color=_LIGHT, markersize=12, markeredgewidth=2.5, label="share of area")
-    axes.plot([], [], "x", color="black", label="map of another image")
+    axes.plot([], [], "x", color="black", label="mean map of all images")
     axes.set_yticks(range(len(groups)), [f"{g} ({influence[g]['n']})" for g in groups])
     axes.invert_yaxis()
     axes.set(xlim=(0, 1), xlabel="share of the heat-map's positive influence inside the lungs")
     _tidy(axes, "x")
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return _save(figure, folder, "attention_influence")
 
 
@@ -129,7 +129,7 @@ def draw_examples(
         said = f"{kind}\n{format_probability(float(probabilities[row]))}"
         line[0].set_ylabel(said, fontsize=8)
     for axes, title in zip(grid[0], columns, strict=True):
-        axes.set_title(title, fontsize=8)
+        axes.set_title(fill(title, 22), fontsize=8)
     return _save(figure, folder, "attention_examples")
 
 

@@ -97,6 +97,9 @@ def evaluate_bundle(
     points = {final: _read_points(predictor)}
     excluded = (*collection.skipped, *manifest.excluded)
     looked = None
+    (out / "attention.json").unlink(
+        missing_ok=True
+    )  # an older run's would stand beside new numbers
     if attention is not None:
         squares = load_pixels(frame, predictor.preprocessing)
         looked = measure_attention(

@@ -1,7 +1,7 @@
 """Where the influence of heat-maps falls: inside the lungs, and on lesions that are known.
 
 Shares are compared with the share of the area, which is what a map that knows nothing would give,
-and with the map of another image, which knows only where lungs usually are.
+and with the mean map of all images, which knows only where influence usually lies.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def measure_influence(
     size = masks.shape[-1]
     wide = np.stack([_spread(plane, size) for plane in maps])
     shares = _measure_shares(wide, masks)
-    others = _measure_shares(np.roll(wide, 1, axis=0), masks)
+    mean_shares = (_find_mean_map(wide) * masks).sum((1, 2))
     areas = masks.mean((1, 2))
     ill = labels == 1
     groups = {
@@ -63,7 +63,8 @@ def measure_influence(
         [f"image {i}" if p is None else p for i, p in enumerate(patients or [None] * len(labels))]
     )
     return {
-        name: _summarise(shares, others, areas, names, rows, seed) for name, rows in groups.items()
+        name: _summarise(shares, mean_shares, areas, names, rows, seed)
+        for name, rows in groups.items()
     }
 
 
@@ -128,9 +129,17 @@ def _measure_shares(wide: Maps, masks: Masks) -> NDArray[np.float64]:
     return np.where(total > 0, inside / np.maximum(total, 1e-12), np.nan)
 
 
+def _find_mean_map(wide: Maps) -> NDArray[np.float64]:
+    """Return the mean of the positive parts, each image counting the same; its sum is 1."""
+    positive = np.maximum(wide, 0).astype(np.float64)
+    total = positive.sum((1, 2), keepdims=True)
+    mean = np.where(total > 0, positive / np.maximum(total, 1e-12), 0).mean(0)
+    return np.asarray(mean / max(float(mean.sum()), 1e-12))
+
+
 def _summarise(
     shares: NDArray[np.float64],
-    others: NDArray[np.float64],
+    mean_shares: NDArray[np.float64],
     areas: NDArray[np.float64],
     patients: NDArray[np.str_],
     rows: NDArray[np.bool_],
@@ -144,19 +153,18 @@ def _summarise(
         "interval": None,
         "area": None,
         "times_area": None,
-        "map_of_another": None,
+        "mean_map": None,
     }
     if not usable.any():
         return found
     inside, area = float(shares[usable].mean()), float(areas[usable].mean())
     interval = _bootstrap_mean(shares[usable], patients[usable], seed)
-    strangers = others[usable & np.isfinite(others)]
     return found | {
         "inside": inside,
         "interval": [interval.low, interval.high] if interval else None,
         "area": area,
         "times_area": inside / area,
-        "map_of_another": float(strangers.mean()) if len(strangers) else None,
+        "mean_map": float(mean_shares[usable].mean()),
     }
 
 

@@ -124,7 +124,8 @@ def judge_mask(mask: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> s
 
 def enlarge_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
     """Return a mask at another side length, its edge smooth."""
-    plane = Image.fromarray(mask.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
+    soft = gaussian_filter(mask.astype(np.float32), 0.8)
+    plane = Image.fromarray(soft).resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(plane) > 0.5
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, gaussian_filter
+from PIL import Image
+from scipy.ndimage import binary_dilation
 
 from pneumoscope.evaluation import compute_auc, compute_metrics, delong_interval
 from pneumoscope.evaluation.metrics import Labels
@@ -25,9 +26,8 @@ Masks = NDArray[np.bool_]
 #: The outline itself may be a sign of disease: it goes with the lungs, by this share of the side.
 MARGIN = 0.03
 _BATCH = 64
-# Widths of the kernels that carry grey values into a hole, in pixels; each counts a quarter of the
-# one before, so that near pixels decide wherever there are any.
-_REACHES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+#: What an image becomes of which nothing stays.
+_NEUTRAL = 128.0
 
 
 @dataclass(frozen=True)
@@ -147,20 +147,36 @@ def apply_condition(
 def replace_smoothly(square: NDArray[np.uint8], removed: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Return the image with a region replaced by a smooth continuation of the rest.
 
-    Each removed pixel becomes a weighted mean of those that stay, near ones counting most: a
-    normalised convolution (Knutsson and Westin 1993). Nothing of the region has any influence.
+    By pulling the rest through ever coarser grids and pushing it back into the hole (Gortler et
+    al. 1996, "The Lumigraph"): each removed pixel becomes a weighted mean of those that stay, near
+    ones counting most. Nothing of the region has any influence.
     """
-    kept = (~removed).astype(np.float64)
-    if not kept.any():
-        return np.full_like(square, 128)
-    values, weights = np.zeros_like(kept), np.zeros_like(kept)
-    for step, reach in enumerate(_REACHES):
-        share = 0.25**step
-        values += share * gaussian_filter(square * kept, reach, mode="constant")
-        weights += share * gaussian_filter(kept, reach, mode="constant")
-    far = float((square * kept).sum() / kept.sum())
-    filled = np.where(weights > 1e-12, values / np.maximum(weights, 1e-12), far)
+    kept = (~removed).astype(np.float32)
+    filled = _push(square * kept, kept)
     return np.where(removed, np.rint(np.clip(filled, 0, 255)), square).astype(np.uint8)
+
+
+def _push(values: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return values where weights are 1, and what a coarser grid says where they are less.
+
+    `values` are already multiplied by their weights.
+    """
+    size = len(weights)
+    if size == 1:
+        mean = values / weights if weights[0, 0] > 0 else np.full_like(values, _NEUTRAL)
+        return np.asarray(mean, np.float32)
+    half = -(-size // 2)
+    coarse_values, coarse_weights = (_resize(plane, half) for plane in (values, weights))
+    # A cell with a quarter of its pixels known is known: what is near must not be thinned out.
+    gain = np.minimum(4, 1 / np.maximum(coarse_weights, 1e-6))
+    coarse = _push(coarse_values * gain, coarse_weights * gain)
+    return np.asarray(values + (1 - weights) * _resize(coarse, size), np.float32)
+
+
+def _resize(plane: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    # Antialiased when shrinking, so that every pixel counts; never beyond the values it is given.
+    image = Image.fromarray(plane).resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image)
 
 
 def span_hull(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
