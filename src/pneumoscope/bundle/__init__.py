@@ -18,6 +18,7 @@ from pneumoscope.bundle.schema import (
     GOLDEN,
     GRAPH,
     REFERENCE,
+    REQUIRED_FILES,
     TRAINING_IMAGES,
     WEIGHTS,
     BlockFolds,
@@ -35,7 +36,7 @@ from pneumoscope.bundle.schema import (
     RecalibrationInfo,
     SampleInfo,
 )
-from pneumoscope.bundle.tensors import TensorPlace, narrow, pack_tensors
+from pneumoscope.bundle.tensors import TensorPlace, narrow, pack_tensors, view_tensors
 from pneumoscope.bundle.writing import pack_arrays, pack_images, write_bundle, write_files
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "GOLDEN",
     "GRAPH",
     "REFERENCE",
+    "REQUIRED_FILES",
     "TRAINING_IMAGES",
     "WEIGHTS",
     "BlockFolds",
@@ -77,6 +79,7 @@ __all__ = [
     "read_folds",
     "summarise_folds",
     "verify_bundle",
+    "view_tensors",
     "write_bundle",
     "write_card",
     "write_files",

@@ -6,6 +6,7 @@ Format: https://huggingface.co/docs/safetensors, an 8-byte length, a JSON header
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CODES = {"float16": "F16", "float32": "F32", "int64": "I64"}
+_DTYPES = {code: np.dtype(name).newbyteorder("<") for name, code in _CODES.items()}
 # The bytes of the tensors start at a multiple of this, so that engines may map them into memory.
 _ALIGNMENT = 64
 
@@ -73,6 +75,34 @@ def pack_tensors(
         for name in names
     }
     return b"".join([len(text).to_bytes(8, "little"), text, *chunks]), places
+
+
+def view_tensors(data: bytearray) -> dict[str, NDArray[Any]]:
+    """Return the tensors of a safetensors file as arrays that share its memory, by name.
+
+    What is written into one changes the file's bytes, and moves nothing: a graph that points into
+    the file finds it there.
+
+    Raises
+    ------
+    ValueError
+        It is no safetensors file, or has a tensor of another dtype than `pack_tensors` stores.
+    """
+    start = 8 + int.from_bytes(data[:8], "little")
+    try:
+        header = json.loads(data[8:start])
+        header.pop("__metadata__", None)
+        return {
+            name: np.frombuffer(
+                data,
+                _DTYPES[entry["dtype"]],
+                count=math.prod(entry["shape"]),
+                offset=start + entry["data_offsets"][0],
+            ).reshape(entry["shape"])
+            for name, entry in header.items()
+        }
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"no safetensors file of floats and integers: {error!r}") from error
 
 
 def narrow(array: NDArray[Any]) -> NDArray[Any]:

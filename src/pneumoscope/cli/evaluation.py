@@ -104,6 +104,17 @@ def evaluate(
     label_column: LabelColumnOption = "label",
     patient_column: PatientColumnOption = None,
     split_column: SplitColumnOption = None,
+    attention: Annotated[
+        bool,
+        typer.Option(
+            "--attention",
+            help="Also ask whether the model looks at the lungs: answers with the lungs removed, "
+            "influence inside them, heat-maps under random weights.",
+        ),
+    ] = False,
+    attention_images: Annotated[
+        int, typer.Option(min=20, help="Images that --attention uses at most.")
+    ] = 500,
     quiet: QuietOption = False,
 ) -> None:
     """Judge a bundle, or a model of others, on any labelled images.
@@ -130,7 +141,12 @@ def evaluate(
         "evidence", "polars", "sklearn", "matplotlib", "jinja2", "yaml", purpose="Evaluating"
     )
     from pneumoscope.cli._progress import show_stages
-    from pneumoscope.evidence import Questions, RobustnessPlan, evaluate_subject
+    from pneumoscope.evidence import (
+        AttentionOptions,
+        Questions,
+        RobustnessPlan,
+        evaluate_subject,
+    )
 
     subject = _open_subject(model, description, calibrate_on, engine, precision)
     for fact in subject.facts[:1] if not quiet else ():
@@ -139,7 +155,11 @@ def evaluate(
         shifting = partial(progress, "Shifting")
         plan = RobustnessPlan(robustness_images, seed, progress=shifting) if robustness else None
         questions = Questions(
-            subgroups=tuple(subgroup or ()), earlier=compare, internal=internal, robustness=plan
+            subgroups=tuple(subgroup or ()),
+            earlier=compare,
+            internal=internal,
+            robustness=plan,
+            attention=AttentionOptions(most=attention_images) if attention else None,
         )
         if prevalence:
             questions = dataclasses.replace(questions, prevalences=tuple(prevalence))
@@ -220,6 +240,8 @@ def _print_result(result: EvaluationResult, quiet: bool) -> None:
         )
     if result.comparison:
         typer.echo(result.comparison["sentence"])
+    if looked := found.get("attention"):
+        typer.echo(f"Lungs: {looked[0]}")
     typer.echo(f"Report: {result.out / 'report.html'}")
     typer.echo("Research use, not a diagnosis.")
     report_left_out(result.excluded)

@@ -1,6 +1,11 @@
 """Evidence: whatever needs a model and data; evaluation runs and their reports."""
 
 from pneumoscope.evidence.assessment import write_evaluation
+from pneumoscope.evidence.attention import (
+    Attention,
+    AttentionOptions,
+    measure_attention,
+)
 from pneumoscope.evidence.context import EvaluationContext
 from pneumoscope.evidence.cross_validation import (
     OUT_OF_FOLD,
@@ -18,6 +23,8 @@ from pneumoscope.evidence.evaluation import (
     evaluate_subject,
 )
 from pneumoscope.evidence.foreign import ForeignModel, is_foreign, open_model
+from pneumoscope.evidence.influence import measure_localisation, read_lesion
+from pneumoscope.evidence.lungs import LungMasks, outline_lungs
 from pneumoscope.evidence.questions import Questions
 from pneumoscope.evidence.recalibration import (
     Recalibrated,
@@ -35,6 +42,8 @@ __all__ = [
     "CARRIED",
     "OUT_OF_FOLD",
     "SHIFTS",
+    "Attention",
+    "AttentionOptions",
     "CalibrationPart",
     "Comparison",
     "CrossValidationContext",
@@ -43,6 +52,7 @@ __all__ = [
     "EvaluationResult",
     "FoldRun",
     "ForeignModel",
+    "LungMasks",
     "ModelDescription",
     "Number",
     "Questions",
@@ -59,10 +69,14 @@ __all__ = [
     "evaluate_model",
     "evaluate_subject",
     "is_foreign",
+    "measure_attention",
+    "measure_localisation",
     "measure_robustness",
     "open_model",
+    "outline_lungs",
     "parse_description",
     "read_description",
+    "read_lesion",
     "recalibrate_bundle",
     "summarise",
     "write_cross_validation",

@@ -26,6 +26,7 @@ from pneumoscope.evaluation import (
     plot_roc,
     tabulate_thresholds,
 )
+from pneumoscope.evidence.attention import Attention
 from pneumoscope.evidence.context import EvaluationContext
 from pneumoscope.evidence.external import compare_external
 from pneumoscope.evidence.gallery import GalleryTile, draw_gallery
@@ -55,6 +56,7 @@ def write_evaluation(
     questions: Questions | None = None,
     calibration: CalibrationPart | None = None,
     measure_robustness: Callable[[], RobustnessResult] | None = None,
+    measure_attention: Callable[[], Attention] | None = None,
 ) -> dict[str, Any]:
     """Write numbers, predictions, curves, figures and the report; return the metrics.
 
@@ -80,8 +82,8 @@ def write_evaluation(
         What is asked beyond the usual numbers.
     calibration
         The images that set the calibration, where they are not the `val` rows.
-    measure_robustness
-        Called once all else is written, since it takes long; what it finds joins the files.
+    measure_robustness, measure_attention
+        Called once all else is written, since they take long; what they find joins the files.
     """
     questions = questions or Questions()
     metrics = summarise(predictions, operating_points, final, questions, calibration)
@@ -109,8 +111,13 @@ def write_evaluation(
         result = measure_robustness()
         figures |= write_robustness(out, result)
         metrics[final][shown_split]["robustness"] = result.summarise()
-        write_atomically(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
         context = dataclasses.replace(context, robustness=result)
+    if measure_attention is not None:
+        looked = measure_attention()
+        metrics[final][shown_split]["attention"] = list(looked.summary)
+        context = dataclasses.replace(context, attention=looked)
+    if measure_robustness or measure_attention:
+        write_atomically(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
         write_report(out / "report.html", metrics, final, shown_split, context, figures, tiles)
     return metrics
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from pneumoscope.evidence.external import InternalNumbers
 from pneumoscope.evidence.robustness_result import RobustnessResult
+
+if TYPE_CHECKING:
+    from pneumoscope.evidence.attention import Attention
 
 
 @dataclass(frozen=True)
@@ -38,3 +41,5 @@ class EvaluationContext:
     internal: InternalNumbers | None = None
     """What the model reached at home, where the images are of elsewhere."""
     robustness: RobustnessResult | None = None
+    attention: Attention | None = None
+    """Whether the model looks at the lungs, where that was asked."""

@@ -30,8 +30,9 @@ from pneumoscope.datasets import (
     read_columns,
     read_radiograph,
 )
-from pneumoscope.errors import DataError
+from pneumoscope.errors import DataError, ModelError
 from pneumoscope.evidence.assessment import write_evaluation
+from pneumoscope.evidence.attention import Attention, AttentionOptions, measure_attention
 from pneumoscope.evidence.calibrating import calibrate_subject
 from pneumoscope.evidence.comparison import compare_with_earlier, match_earlier, read_earlier
 from pneumoscope.evidence.context import EvaluationContext
@@ -49,7 +50,7 @@ from pneumoscope.runtime import Objection, Outputs
 Progress = Callable[[int, int], None]
 _OURS = {
     "metrics.json", "predictions.csv", "curve.csv", "decision_curve.csv", "comparison.json",
-    "robustness.json", "figures", "report.html",
+    "robustness.json", "attention.json", "figures", "report.html",
 }  # fmt: skip
 _BATCH = 64
 
@@ -207,6 +208,7 @@ def evaluate_subject(
     )
     points = {subject.stage: subject.operating_points}
     remove_robustness(out)
+    (out / "attention.json").unlink(missing_ok=True)  # of an earlier evaluation
     metrics = write_evaluation(
         out,
         predictions,
@@ -218,6 +220,9 @@ def evaluate_subject(
         calibration=subject.calibration_part,
         measure_robustness=_shift(subject, frame, questions.robustness)
         if questions.robustness
+        else None,
+        measure_attention=_look(subject, frame, out, questions.attention, progress)
+        if questions.attention
         else None,
     )
     return EvaluationResult(
@@ -352,6 +357,36 @@ def _predict(
     return table.with_columns(
         pl.Series("rejection", [found.reason for found in objections], dtype=pl.String),
         pl.Series("outside_population", [found.outside_population for found in objections]),
+    )
+
+
+def _look(
+    subject: Subject,
+    frame: pl.DataFrame,
+    out: Path,
+    options: AttentionOptions,
+    progress: Progress | None,
+) -> Callable[[], Attention]:
+    """Return what will ask where the model looks, when it is called.
+
+    Raises
+    ------
+    ModelError
+        The model has no heat-maps.
+    """
+    if subject.predictor is None:
+        raise ModelError(
+            f"{subject.name} gives no heat-maps, which --attention asks about: it takes a bundle."
+        )
+    return partial(
+        measure_attention,
+        subject.predictor,
+        frame,
+        load_pixels(frame, subject.predictor.preprocessing),
+        out,
+        options,
+        engine=str(subject.configuration["engine"]),
+        progress=progress,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pneumoscope.errors import DataError
 from pneumoscope.evaluation import PREVALENCES
+from pneumoscope.evidence.attention import AttentionOptions
 from pneumoscope.evidence.robustness import RobustnessPlan
 
 
@@ -25,6 +26,8 @@ class Questions:
     reported."""
     robustness: RobustnessPlan | None = None
     """What to spend on judging the same images under shifts, too; that is left out without."""
+    attention: AttentionOptions | None = None
+    """How to ask whether the model looks at the lungs; not asked without."""
 
     def __post_init__(self) -> None:
         wrong = [share for share in self.prevalences if not 0 < share < 1]

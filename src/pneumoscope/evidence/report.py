@@ -16,6 +16,7 @@ from pneumoscope._files import write_atomically
 from pneumoscope._probability import format_probability
 from pneumoscope.evaluation import Interval
 from pneumoscope.evidence.gallery import GalleryTile, list_cut
+from pneumoscope.evidence.masking import CONDITIONS
 from pneumoscope.runtime import CAPTION
 
 if TYPE_CHECKING:
@@ -83,7 +84,10 @@ def write_report(
         number=_show_number,
         interval=_show_interval,
         thousand=[_count_in_thousand(shown, prevalence) for prevalence in _PREVALENCES],
-        figures={name: embed_figure(figure) for name, figure in figures.items()},
+        figures=_embed_all(figures),
+        attention=context.attention,
+        attention_figures=_embed_all(context.attention.figures if context.attention else {}),
+        conditions=CONDITIONS,
         tiles=tiles,
         cut=list_cut(tiles, shown),
         threshold=shown["threshold"],
@@ -146,6 +150,10 @@ def _make_shortener(paths: Collection[str]) -> Callable[[str], str]:
         return lambda path: Path(path).name
     shared = os.path.commonpath([str(Path(path.split("#")[0]).absolute().parent) for path in paths])
     return lambda path: os.path.relpath(path, shared)
+
+
+def _embed_all(figures: dict[str, Path]) -> dict[str, str]:
+    return {name: embed_figure(figure) for name, figure in figures.items()}
 
 
 def embed_figure(figure: Path) -> str:

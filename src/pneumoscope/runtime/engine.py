@@ -49,7 +49,7 @@ class Engine(Protocol):
 class OpenVinoEngine:
     """A graph on OpenVINO's CPU device, at a stated precision."""
 
-    def __init__(self, bundle: Bundle, precision: str, streams: int = 1) -> None:
+    def __init__(self, bundle: Bundle, precision: str, streams: int = 1, keep: bool = True) -> None:
         import openvino
 
         graph = bundle.file(describe_precision(precision, bundle.info).graph)
@@ -62,7 +62,9 @@ class OpenVinoEngine:
         if streams > 1:
             hints |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(streams)}
         version = openvino.get_version()
-        self.memory = open_memory(bundle, precision, "openvino", version, sorted(hints.items()))
+        self.memory = None
+        if keep:
+            self.memory = open_memory(bundle, precision, "openvino", version, sorted(hints.items()))
         if self.memory is not None:
             hints["CACHE_DIR"] = str(self.memory)
         try:
@@ -87,14 +89,16 @@ class OpenVinoEngine:
 class OnnxRuntimeEngine:
     """The same graph on ONNX Runtime's CPU provider."""
 
-    def __init__(self, bundle: Bundle, precision: str, streams: int = 1) -> None:
+    def __init__(self, bundle: Bundle, precision: str, streams: int = 1, keep: bool = True) -> None:
         require_extra("onnxruntime", "onnxruntime", purpose="--engine onnxruntime")
         import onnxruntime
 
         if precision == "bf16":
             raise PneumoscopeError("ONNX Runtime computes in fp32 or int8: take --engine openvino.")
         graph = bundle.file(describe_precision(precision, bundle.info).graph)
-        self.memory = open_memory(bundle, precision, "onnxruntime", onnxruntime.__version__)
+        self.memory = None
+        if keep:
+            self.memory = open_memory(bundle, precision, "onnxruntime", onnxruntime.__version__)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = max(1, count_cores() // streams)
         try:
@@ -109,7 +113,9 @@ class OnnxRuntimeEngine:
         return Outputs(*self._session.run(list(_OUTPUTS), {"image": images}))
 
 
-def start_engine(name: str, bundle: Bundle, precision: str, streams: int = 1) -> Engine:
+def start_engine(
+    name: str, bundle: Bundle, precision: str, streams: int = 1, *, keep: bool = True
+) -> Engine:
     """Return the engine of this name on a bundle, whose files are verified first.
 
     Parameters
@@ -117,6 +123,8 @@ def start_engine(name: str, bundle: Bundle, precision: str, streams: int = 1) ->
     streams
         Forward passes that run side by side, each on its share of the cores: one answers a single
         image soonest, one for each core answers many soonest.
+    keep
+        Whether this machine keeps what it prepares for the next start; not for passing weights.
 
     Raises
     ------
@@ -126,4 +134,4 @@ def start_engine(name: str, bundle: Bundle, precision: str, streams: int = 1) ->
     if name not in ENGINES:
         raise PneumoscopeError(f"--engine takes {' or '.join(ENGINES)}, found {name!r}.")
     engine = OpenVinoEngine if name == "openvino" else OnnxRuntimeEngine
-    return engine(bundle, precision, streams)
+    return engine(bundle, precision, streams, keep)

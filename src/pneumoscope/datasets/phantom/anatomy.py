@@ -14,6 +14,8 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
 Field = NDArray[np.float64]
+#: A pixel shows lung where more of its path than this is lung.
+AERATED = 0.25
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from pneumoscope.datasets.phantom.anatomy import Field, Tissue
+from pneumoscope.datasets.phantom.anatomy import AERATED, Field, Tissue
 
 
 class Disease(StrEnum):
@@ -50,7 +50,7 @@ def _draw_consolidation(
     airways = 1 - 0.35 * np.exp(-((airways / (0.12 * airways.std() + 1e-9)) ** 2))
     density = rng.uniform(4.6, 6.8)
     added = density * shape * np.clip(patchy, 0.5, 1.5) * airways * np.clip(lungs * 1.2, 0, 1)
-    return added, (shape > 0.4) & (lungs > 0.25)
+    return added, (shape > 0.4) & (lungs > AERATED)
 
 
 def _draw_interstitial(tissue: Tissue, rng: np.random.Generator) -> tuple[Field, NDArray[np.bool_]]:
@@ -69,4 +69,4 @@ def _draw_interstitial(tissue: Tissue, rng: np.random.Generator) -> tuple[Field,
         net += share * np.exp(-((noise / (0.30 * noise.std())) ** 2))
     haze = gaussian_filter(net, 9 * size / 224)
     added = rng.uniform(1.9, 2.7) * (1.1 * net + 0.9 * haze) * weight * np.clip(lungs, 0, 1)
-    return added, (weight > 0.45) & (lungs > 0.25)
+    return added, (weight > 0.45) & (lungs > AERATED)

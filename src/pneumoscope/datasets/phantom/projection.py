@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from pneumoscope.datasets.phantom.anatomy import Body, Field, build_tissue, draw_body
+from pneumoscope.datasets.phantom.anatomy import (
+    AERATED,
+    Body,
+    Field,
+    build_tissue,
+    draw_body,
+)
 from pneumoscope.datasets.phantom.disease import Disease, add_disease
 
 #: Linear attenuation, 1/cm, near 60 keV: water and cortical bone (NIST XCOM, rounded).
@@ -27,6 +33,8 @@ class Phantom:
     """uint8 [H, W], bright is dense."""
     lesion: NDArray[np.bool_]
     """bool [H, W]: where the disease is; all False in a normal phantom."""
+    lungs: NDArray[np.bool_]
+    """bool [H, W]: where the lungs show: not behind heart, mediastinum or diaphragm."""
     disease: Disease | None
 
 
@@ -48,7 +56,7 @@ def draw_phantom(
         added, lesion = add_disease(disease, tissue, rng)
         soft = soft + added
     signal = _expose(soft, tissue.bone, rng)
-    return Phantom(_display(signal, rng), lesion, disease)
+    return Phantom(_display(signal, rng), lesion, tissue.lungs > AERATED, disease)
 
 
 def _expose(soft: Field, bone: Field, rng: np.random.Generator) -> Field:
