@@ -1,7 +1,21 @@
 """Data sets: folders, archives, tables and arrays become a manifest, a split, and pixels."""
 
+from pneumoscope.datasets.acquisition import (
+    FEATURES,
+    MEASURED,
+    estimate_quality,
+    measure_acquisition,
+)
 from pneumoscope.datasets.archives import extract_archive
 from pneumoscope.datasets.arrays import read_radiograph, split_ref
+from pneumoscope.datasets.audit import (
+    CopyKind,
+    DuplicatePair,
+    Leakage,
+    count_straddling,
+    find_leakage,
+    list_duplicates,
+)
 from pneumoscope.datasets.collection import open_collection
 from pneumoscope.datasets.download import fetch_archive, fetch_kaggle
 from pneumoscope.datasets.items import (
@@ -22,6 +36,7 @@ from pneumoscope.datasets.manifest import (
     read_manifest,
     write_manifest,
 )
+from pneumoscope.datasets.naming import parse_name
 from pneumoscope.datasets.pixels import PIXEL_METHOD, load_pixels
 from pneumoscope.datasets.reorganization import (
     DESTINATION,
@@ -42,17 +57,22 @@ from pneumoscope.datasets.splits import (
 
 __all__ = [
     "DESTINATION",
+    "FEATURES",
     "LABELS",
     "MANIFEST_SCHEMA",
+    "MEASURED",
     "NORMAL",
     "PIXEL_METHOD",
     "PNEUMONIA",
     "SPLITS",
     "Collection",
     "CollectionOptions",
+    "CopyKind",
+    "DuplicatePair",
     "Grouping",
     "Item",
     "Layout",
+    "Leakage",
     "LinkMode",
     "Manifest",
     "ReorganizeResult",
@@ -63,11 +83,17 @@ __all__ = [
     "check_splits",
     "count_images",
     "count_leaked",
+    "count_straddling",
+    "estimate_quality",
     "extract_archive",
     "fetch_archive",
     "fetch_kaggle",
+    "find_leakage",
+    "list_duplicates",
     "load_pixels",
+    "measure_acquisition",
     "open_collection",
+    "parse_name",
     "parse_ratios",
     "read_manifest",
     "read_radiograph",

@@ -1,6 +1,7 @@
 """Evaluation: a table of predictions becomes metrics with intervals, thresholds and figures."""
 
 from pneumoscope.evaluation.calibration import FittedCalibration, fit_calibration
+from pneumoscope.evaluation.clustered import clustered_auc_interval, rank_within_folds
 from pneumoscope.evaluation.figures import (
     plot_confusion,
     plot_history,
@@ -24,6 +25,7 @@ __all__ = [
     "Metrics",
     "OperatingPoint",
     "choose_operating_points",
+    "clustered_auc_interval",
     "compute_auc",
     "compute_average_precision",
     "compute_metrics",
@@ -33,5 +35,6 @@ __all__ = [
     "plot_history",
     "plot_precision_recall",
     "plot_roc",
+    "rank_within_folds",
     "wilson_interval",
 ]

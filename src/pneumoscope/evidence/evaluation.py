@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +75,7 @@ def evaluate_bundle(
     BundleError
         The bundle is missing or damaged.
     """
-    _check_out(out)
+    check_out(out, _OURS)
     predictor = load(bundle, engine=engine, precision=precision)
     collection = open_collection(data, options)
     manifest = build_manifest(collection, progress=progress)
@@ -212,10 +212,11 @@ def _count_labels(frame: pl.DataFrame) -> dict[str, int]:
     return counts["test"]
 
 
-def _check_out(out: Path) -> None:
+def check_out(out: Path, ours: Collection[str]) -> None:
+    """Raise `DataError` where a folder for results is a file, or holds others than `ours`."""
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file: --out takes a folder.")
-    foreign = [p.name for p in out.iterdir() if p.name not in _OURS] if out.exists() else []
+    foreign = [p.name for p in out.iterdir() if p.name not in ours] if out.exists() else []
     if foreign:
         raise DataError(
             f"{out} holds other things, such as {foreign[0]}: choose a new folder for --out."
