@@ -187,6 +187,8 @@ def _judge(
 
 def _find_components(description: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
     n = min(_COMPONENTS, *(side - 1 for side in description.shape))
+    if n < 1:  # a single image
+        return np.zeros((len(description), 1))
     pca = PCA(n, svd_solver="randomized", random_state=seed)
     components: NDArray[np.float64] = pca.fit_transform(description).astype(np.float64)
     return components

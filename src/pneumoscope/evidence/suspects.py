@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,12 +57,26 @@ class Judgement:
     """Why nothing was judged."""
 
 
+def make_judge(n: int, dimensions: int, seed: int) -> Pipeline:
+    """Return a logistic regression in an approximate Gaussian kernel (Williams and Seeger 2001).
+
+    `n` images of so many `dimensions` will be shown to it. As sharp as a support vector machine
+    there, with time that grows with `n` and not its square.
+    """
+    return make_pipeline(
+        PCA(min(200, n - 1, dimensions), svd_solver="randomized", random_state=seed),
+        Nystroem(gamma=0.1, n_components=min(800, n), random_state=seed),
+        LogisticRegression(C=10, max_iter=500),
+    )
+
+
 def judge_out_of_fold(
     description: NDArray[np.float32],
     labels: NDArray[np.int64],
     groups: NDArray[np.generic],
     *,
     seed: int = 0,
+    make: Callable[[int, int, int], Any] = make_judge,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
     """Return probabilities of pneumonia and the fold that each image was left out of.
@@ -72,6 +87,8 @@ def judge_out_of_fold(
     ----------
     description
         float32 [N, D], in which no label had a part.
+    make
+        (images, dimensions, seed) → a classifier of scikit-learn.
     """
     folds = assign_folds(labels, groups, seed)
     if folds is None:
@@ -80,24 +97,12 @@ def judge_out_of_fold(
     names = np.unique(folds)
     for done, fold in enumerate(names, start=1):
         inside = folds != fold
-        model = _make_judge(int(inside.sum()), description.shape[1], seed)
+        model = make(int(inside.sum()), description.shape[1], seed)
         model.fit(description[inside], labels[inside])
         probabilities[~inside] = model.predict_proba(description[~inside])[:, 1]
         if progress:
             progress(done, len(names))
     return probabilities, folds
-
-
-def _make_judge(n: int, dimensions: int, seed: int) -> Pipeline:
-    """Return a logistic regression in an approximate Gaussian kernel (Williams and Seeger 2001).
-
-    As sharp as a support vector machine there, with time that grows with `n` and not its square.
-    """
-    return make_pipeline(
-        PCA(min(200, n - 1, dimensions), svd_solver="randomized", random_state=seed),
-        Nystroem(gamma=0.1, n_components=min(800, n), random_state=seed),
-        LogisticRegression(C=10, max_iter=500),
-    )
 
 
 def find_suspects(
