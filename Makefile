@@ -9,7 +9,7 @@ KERAS_STAMP := $(KERAS_VENV)/.installed
 # More options of a benchmark: make bench-runtime ARGS='--files 60 --rounds 1'
 ARGS ?=
 
-.PHONY: demo test check lint types docs smoke bench-training bench-runtime bench-install bench-phantom bench-localisation bench-duplicates bench-gate bench-memory clean help
+.PHONY: demo test check lint types docs smoke bench-training bench-runtime bench-install bench-phantom bench-localisation bench-duplicates bench-suspects bench-gate bench-memory clean help
 
 help:  ## Show what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -70,6 +70,9 @@ bench-localisation: $(STAMP)  ## How often the heat-map of the demo's model peak
 
 bench-duplicates: $(STAMP)  ## Recall and false matches of near-duplicates (PNEUMOSCOPE_DATA)
 	$(PY) benchmarks/near_duplicates.py
+
+bench-suspects: $(STAMP)  ## How many planted wrong labels an audit finds (PNEUMOSCOPE_DATA)
+	$(PY) benchmarks/label_suspects.py $(ARGS)
 
 bench-memory: $(STAMP)  ## Memory over 50,000 images: it must not grow
 	$(PY) benchmarks/memory.py

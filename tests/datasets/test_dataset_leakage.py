@@ -43,8 +43,8 @@ def test_leaks_are_those_that_plain_python_finds(
 def test_a_leak_is_told_in_a_sentence() -> None:
     rows = [("train", "a", "x"), ("test", "a", None), ("test", "b", "x"), ("test", "c", None)]
     assert find_leakage(_frame(rows)).describe() == (
-        "1 patients are in more than one split, such as a and 1 sets of identical or "
-        "near-identical images straddle splits; 1 of 3 test images have their patient in train, "
+        "1 patient is in more than one split, such as a and 1 set of identical or "
+        "near-identical images straddles splits; 1 of 3 test images have their patient in train, "
         "1 a copy."
     )
     clean = [("train", "a", None), ("test", "b", None)]

@@ -281,9 +281,7 @@ def test_given_splits_with_a_patient_on_both_sides_are_refused(phantoms, head_on
     )
     moved.drop("index").write_csv(tmp_path / "torn.csv")
     request = TrainingRequest(tmp_path / "torn.csv", tmp_path / "run", head_only, "none")
-    with pytest.raises(
-        DataError, match=rf"1 patients are in more than one split, such as {patient}"
-    ):
+    with pytest.raises(DataError, match=rf"1 patient is in more than one split, such as {patient}"):
         train(request, Silent())
 
 
@@ -298,7 +296,7 @@ def test_copies_across_splits_are_refused(phantoms, head_only, tmp_path):
     copy = {**first, "path": "again.png", "patient": "somebody", "split": "train"}
     pl.concat([table, pl.DataFrame([copy], table.schema)]).write_csv(tmp_path / "copied.csv")
     request = TrainingRequest(tmp_path / "copied.csv", tmp_path / "run", head_only, "none")
-    with pytest.raises(DataError, match=r"1 sets of identical or near-identical images straddle"):
+    with pytest.raises(DataError, match=r"1 set of identical or near-identical images straddles"):
         train(request, Silent())
     result = train(replace(request, allow_leakage=True), Silent())
     assert result.metrics["baseline"]["leaked"]["n"] == 1

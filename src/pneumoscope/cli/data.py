@@ -1,4 +1,4 @@
-"""`pneumoscope data`: fetch, reorganise, and draw images to train on."""
+"""`pneumoscope data`: fetch, audit, split, and draw images to train on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pneumoscope.cli._left_out import report_left_out
+from pneumoscope.cli._left_out import make_printable, report_left_out
 from pneumoscope.cli._options import (
     LabelColumnOption,
     LayoutOption,
@@ -20,7 +20,7 @@ from pneumoscope.cli._options import (
     collection_options,
 )
 
-data = typer.Typer(no_args_is_help=True, help="Fetch, reorganise and draw images to train on.")
+data = typer.Typer(no_args_is_help=True, help="Fetch, audit, split and draw images to train on.")
 
 
 class GroupingName(StrEnum):
@@ -194,6 +194,68 @@ def split(
     _print_counts(result.counts)
     typer.echo(str(result.file))
     report_left_out(result.excluded)
+
+
+@data.command()
+def audit(
+    source: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A folder, manifest, .npz or archive.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder for audit.html and audit.json.")] = Path(
+        "audit"
+    ),
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            help="A CSV of out-of-fold predictions (path, probability, fold) that judge the labels "
+            "in place of the audit's own judge."
+        ),
+    ] = None,
+    seed: SeedOption = 0,
+    layout: LayoutOption = None,
+    positive: PositiveOption = None,
+    label_column: LabelColumnOption = "label",
+    patient_column: PatientColumnOption = None,
+    split_column: SplitColumnOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Look for what would make a result from this data invalid, or too good.
+
+    Patients and copies in two splits, labels that are likely wrong, shortcuts (how well size,
+    compression or brightness alone tell the label), drift between splits. Ends with 1 where a
+    patient or a copy of an image is in two splits.
+
+    Example: `pneumoscope data audit data/chest_xray --out audit/`
+    """
+    from pneumoscope._extras import require_extra
+    from pneumoscope.cli._progress import show_stages
+
+    require_extra(
+        "evidence", "polars", "sklearn", "matplotlib", "jinja2", "cleanlab", purpose="Auditing"
+    )
+    from pneumoscope.evidence import audit_collection
+
+    with show_stages(quiet) as progress:
+        found = audit_collection(
+            source,
+            out,
+            options=collection_options(
+                layout, positive, label_column, patient_column, split_column
+            ),
+            predictions=predictions,
+            seed=seed,
+            progress=progress,
+        )
+    if not quiet:
+        for note in found.notes:
+            typer.echo(make_printable(note), err=True)
+    for line in found.cautions:
+        typer.echo(make_printable(line))
+    typer.echo(str(out / "audit.html"))
+    if found.reasons:
+        typer.echo(make_printable(f"Must not be used as it is: {' '.join(found.reasons)}"))
+        raise typer.Exit(1)
+    typer.echo("May be used: no named patient, and no copy of an image, is in two splits.")
 
 
 @data.command()

@@ -1,8 +1,15 @@
 """Data sets: folders, archives, tables and arrays become a manifest, a split, and pixels."""
 
+from pneumoscope.datasets.acquisition import (
+    FEATURES,
+    MEASURED,
+    estimate_quality,
+    measure_acquisition,
+)
 from pneumoscope.datasets.archives import extract_archive
 from pneumoscope.datasets.arrays import read_radiograph, split_ref
 from pneumoscope.datasets.collection import open_collection
+from pneumoscope.datasets.copies import CopyKind, DuplicatePair, list_duplicates
 from pneumoscope.datasets.dealing import Grouping
 from pneumoscope.datasets.download import fetch_archive, fetch_kaggle
 from pneumoscope.datasets.folds import assign_folds, check_folds, list_folds, split_by_fold
@@ -20,6 +27,7 @@ from pneumoscope.datasets.items import (
 from pneumoscope.datasets.leakage import (
     Leakage,
     count_leaked,
+    count_straddling,
     describe_leak,
     find_leakage,
     mark_leaked,
@@ -31,6 +39,7 @@ from pneumoscope.datasets.manifest import (
     read_manifest,
     write_manifest,
 )
+from pneumoscope.datasets.naming import parse_name
 from pneumoscope.datasets.pixels import PIXEL_METHOD, load_pixels
 from pneumoscope.datasets.reorganization import (
     DESTINATION,
@@ -56,14 +65,18 @@ from pneumoscope.datasets.tables import read_columns
 
 __all__ = [
     "DESTINATION",
+    "FEATURES",
     "LABELS",
     "MANIFEST_SCHEMA",
+    "MEASURED",
     "NORMAL",
     "PIXEL_METHOD",
     "PNEUMONIA",
     "SPLITS",
     "Collection",
     "CollectionOptions",
+    "CopyKind",
+    "DuplicatePair",
     "Grouping",
     "Item",
     "Layout",
@@ -81,15 +94,20 @@ __all__ = [
     "check_splits",
     "count_images",
     "count_leaked",
+    "count_straddling",
     "describe_leak",
+    "estimate_quality",
     "extract_archive",
     "fetch_archive",
     "fetch_kaggle",
     "find_leakage",
+    "list_duplicates",
     "list_folds",
     "load_pixels",
     "mark_leaked",
+    "measure_acquisition",
     "open_collection",
+    "parse_name",
     "parse_ratios",
     "read_columns",
     "read_folds",

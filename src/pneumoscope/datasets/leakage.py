@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from pneumoscope.datasets.items import SPLITS
+
 
 @dataclass(frozen=True)
 class Leakage:
@@ -32,13 +34,15 @@ class Leakage:
             return "No patient and no copy of an image is in more than one split."
         found = []
         if self.patients:
-            found.append(
-                f"{len(self.patients)} patients are in more than one split, such as "
-                f"{self.patients[0]}"
-            )
+            n = len(self.patients)
+            who = "1 patient is" if n == 1 else f"{n} patients are"
+            found.append(f"{who} in more than one split, such as {self.patients[0]}")
         if self.copies:
+            n = len(self.copies)
+            sets = "1 set" if n == 1 else f"{n} sets"
             found.append(
-                f"{len(self.copies)} sets of identical or near-identical images straddle splits"
+                f"{sets} of identical or near-identical images "
+                + ("straddles splits" if n == 1 else "straddle splits")
             )
         in_test = (
             f"; {self.test_patient_in_train} of {self.test_images} test images have their patient "
@@ -100,6 +104,21 @@ def describe_leak(frame: pl.DataFrame) -> str:
     )
 
 
+def count_straddling(frame: pl.DataFrame) -> dict[str, dict[str, int]]:
+    """Return patient → split → number of images, of those with images in several splits."""
+    counts = (
+        frame.drop_nulls(["patient", "split"])
+        .group_by("patient", "split")
+        .len()
+        .filter(pl.col("split").count().over("patient") > 1)
+    )
+    found: dict[str, dict[str, int]] = {}
+    for patient, split, n in sorted(counts.rows(), key=lambda r: (r[0], SPLITS.index(r[1]))):
+        found.setdefault(patient, {})[split] = n
+    return found
+
+
 def _find_straddling(frame: pl.DataFrame, column: str) -> list[str]:
-    counts = frame.drop_nulls(column).group_by(column).agg(pl.col("split").n_unique().alias("n"))
+    parted = frame.drop_nulls([column, "split"])  # without a split, an image straddles nothing
+    counts = parted.group_by(column).agg(pl.col("split").n_unique().alias("n"))
     return sorted(counts.filter(pl.col("n") > 1)[column].to_list())

@@ -49,6 +49,8 @@ class Manifest:
     frame: pl.DataFrame
     excluded: tuple[Skipped, ...]
     notes: tuple[str, ...]
+    copies: tuple[tuple[int, int], ...] = ()
+    """Rows i < j of the pairs of images that are copies of each other, exact or near."""
 
 
 def build_manifest(
@@ -114,7 +116,7 @@ def build_manifest(
         notes.append(
             f"Of these, {len(crossing)} carry different labels, such as {' and '.join(first)}."
         )
-    return Manifest(frame, tuple(excluded), tuple(notes))
+    return Manifest(frame, tuple(excluded), tuple(notes), tuple(pairs))
 
 
 def write_manifest(frame: pl.DataFrame, file: Path) -> None:

@@ -5,6 +5,7 @@ from pneumoscope.evaluation.calibration import (
     fit_calibration,
     fit_temperature,
 )
+from pneumoscope.evaluation.clustered import clustered_auc_interval, rank_within_folds
 from pneumoscope.evaluation.comparison import (
     Answers,
     DeLong,
@@ -81,6 +82,7 @@ __all__ = [
     "band_roc",
     "bin_probabilities",
     "choose_operating_points",
+    "clustered_auc_interval",
     "compare_answers",
     "compute_auc",
     "compute_average_precision",
@@ -109,6 +111,7 @@ __all__ = [
     "plot_roc",
     "pool_predictions",
     "project_to_prevalences",
+    "rank_within_folds",
     "resample",
     "tabulate_thresholds",
     "update_calibration",

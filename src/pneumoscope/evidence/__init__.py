@@ -6,6 +6,7 @@ from pneumoscope.evidence.attention import (
     AttentionOptions,
     measure_attention,
 )
+from pneumoscope.evidence.audit import Audit, audit_collection
 from pneumoscope.evidence.context import EvaluationContext
 from pneumoscope.evidence.cross_validation import (
     OUT_OF_FOLD,
@@ -44,6 +45,7 @@ __all__ = [
     "SHIFTS",
     "Attention",
     "AttentionOptions",
+    "Audit",
     "CalibrationPart",
     "Comparison",
     "CrossValidationContext",
@@ -62,6 +64,7 @@ __all__ = [
     "RobustnessResult",
     "Shift",
     "Subject",
+    "audit_collection",
     "describe_bundle",
     "describe_foreign",
     "equip_bundle",

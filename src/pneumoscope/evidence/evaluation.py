@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -89,7 +89,7 @@ def evaluate_bundle(
     BundleError
         The bundle is missing or damaged.
     """
-    check_out(out)
+    check_out(out, _OURS)
     subject = describe_bundle(bundle, engine=engine, precision=precision)
     return evaluate_subject(
         subject, data, out, options=options, split=split, questions=questions, progress=progress
@@ -160,7 +160,7 @@ def evaluate_subject(
         The split is empty, or has one class only; a subgroup is unknown; the earlier evaluation
         is not one of the same images, the internal one not of this model; `out` holds other things.
     """
-    check_out(out)
+    check_out(out, _OURS)
     questions = questions or Questions()
     earlier = read_earlier(questions.earlier) if questions.earlier else None
     home = None
@@ -237,11 +237,11 @@ def evaluate_subject(
     )
 
 
-def check_out(out: Path) -> None:
-    """Refuse a folder for results that holds other things."""
+def check_out(out: Path, ours: Container[str]) -> None:
+    """Raise `DataError` where a folder for results is a file, or holds others than `ours`."""
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file: --out takes a folder.")
-    foreign = [p.name for p in out.iterdir() if p.name not in _OURS] if out.exists() else []
+    foreign = [p.name for p in out.iterdir() if p.name not in ours] if out.exists() else []
     if foreign:
         raise DataError(
             f"{out} holds other things, such as {foreign[0]}: choose a new folder for --out."

@@ -61,7 +61,7 @@ def write_report(
         loader=PackageLoader("pneumoscope.evidence"), autoescape=True, undefined=StrictUndefined
     )
     named = {*metrics[final][split]["false_negatives"], *(tile.path for tile in tiles)}
-    environment.filters["short"] = _make_shortener(named)
+    environment.filters["short"] = make_shortener(named)
     environment.filters["probability"] = format_probability
     shown = metrics[final][split]
     stages = [stage for stage in metrics if stage not in {"final", "external"}]
@@ -139,7 +139,7 @@ def _count_in_thousand(metrics: dict[str, Any], prevalence: float) -> dict[str, 
     }
 
 
-def _make_shortener(paths: Collection[str]) -> Callable[[str], str]:
+def make_shortener(paths: Collection[str]) -> Callable[[str], str]:
     """Return a function that names each of these images so that it can be found.
 
     By its file name; by its path below what they share where two have the same name, or where an

@@ -1,0 +1,111 @@
+"""How many planted wrong labels the audit's judge finds, and how many suspects are none.
+
+PNEUMOSCOPE_DATA=shared/data/chest_xray python benchmarks/label_suspects.py --share 0.01 --seeds 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+
+import numpy as np
+from cleanlab.filter import find_label_issues
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from pneumoscope.datasets import (
+    MEASURED,
+    PNEUMONIA,
+    build_manifest,
+    load_pixels,
+    open_collection,
+)
+from pneumoscope.evaluation import compute_auc
+from pneumoscope.evidence.descriptions import describe_shapes
+from pneumoscope.evidence.suspects import judge_out_of_fold, make_judge
+
+FILTERS = ("prune_by_noise_rate", "confident_learning", "predicted_neq_given")
+
+
+def shrink(squares: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
+    """Return thumbnails of mean 0 and deviation 1, float32 [N, side * side]."""
+    step = squares.shape[1] // side
+    grey = squares.astype(np.float32).reshape(len(squares), side, step, side, step).mean((2, 4))
+    flat = grey.reshape(len(grey), -1)
+    return (flat - flat.mean(1, keepdims=True)) / (flat.std(1, keepdims=True) + 1e-3)
+
+
+JUDGES: dict[str, tuple[str, Callable[[int, int, int], object]]] = {
+    "thumbnail 16, PCA 50, linear": (
+        "thumbnail",
+        lambda n, d, s: make_pipeline(
+            PCA(50, random_state=s), StandardScaler(), LogisticRegression(max_iter=500)
+        ),
+    ),
+    "gradients, linear": ("gradients", lambda n, d, s: LogisticRegression(max_iter=300)),
+    "gradients, PCA 50, boosted trees": (
+        "gradients",
+        lambda n, d, s: make_pipeline(
+            PCA(50, svd_solver="randomized", random_state=s),
+            HistGradientBoostingClassifier(max_iter=150, learning_rate=0.08, random_state=s),
+        ),
+    ),
+    "gradients, PCA 200, kernel (shipped)": ("gradients", make_judge),
+}
+
+
+def main() -> None:
+    """Print AUC, recall and precision of each judge and filter, the mean over seeds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--share", type=float, default=0.01)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--judges", default="", help="only those whose name holds this")
+    arguments = parser.parse_args()
+    frame = build_manifest(open_collection(os.environ["PNEUMOSCOPE_DATA"])).frame
+    squares = load_pixels(frame, MEASURED)
+    described = {"thumbnail": shrink(squares, 16), "gradients": describe_shapes(squares)}
+    labels = (frame["label"] == PNEUMONIA).to_numpy().astype(np.int64)
+    groups = frame["group"].to_numpy()
+    n = round(arguments.share * len(labels))
+    print(f"{len(labels)} images, {n} labels turned over, {arguments.seeds} seeds")
+    for name, (kind, make) in JUDGES.items():
+        if arguments.judges not in name:
+            continue
+        rows = []
+        for seed in range(arguments.seeds):
+            turned = np.zeros(len(labels), bool)
+            turned[np.random.default_rng(seed).choice(len(labels), n, replace=False)] = True
+            given = np.where(turned, 1 - labels, labels)
+            start = time.perf_counter()
+            answered = judge_out_of_fold(described[kind], given, groups, seed=seed, make=make)
+            seconds = time.perf_counter() - start
+            assert answered is not None
+            both = np.column_stack([1 - answered[0], answered[0]])
+            row = [seconds, compute_auc(given, answered[0]), compute_auc(labels, answered[0])]
+            for rule in FILTERS:
+                found = find_label_issues(given, both, filter_by=rule, n_jobs=1)
+                row += [
+                    found.sum(),
+                    (found & turned).sum() / n,
+                    (found & turned).sum() / found.sum(),
+                ]
+            rows.append(row)
+        mean = np.mean(rows, 0)
+        print(
+            f"{name}: {mean[0]:.0f} s, AUC {mean[1]:.3f} (against the labels before: {mean[2]:.3f})"
+        )
+        for place, rule in enumerate(FILTERS):
+            count, recall, precision = mean[3 + 3 * place : 6 + 3 * place]
+            print(
+                f"  {rule:22} {count:6.1f} suspects, recall {recall:.2f}, precision {precision:.2f}"
+            )
+
+
+if __name__ == "__main__":
+    main()
