@@ -7,6 +7,7 @@ from pneumoscope.evidence.attention import (
     measure_attention,
 )
 from pneumoscope.evidence.audit import Audit, audit_collection
+from pneumoscope.evidence.characteristics import fingerprint_images, tabulate_characteristics
 from pneumoscope.evidence.context import EvaluationContext
 from pneumoscope.evidence.cross_validation import (
     OUT_OF_FOLD,
@@ -71,6 +72,7 @@ __all__ = [
     "evaluate_bundle",
     "evaluate_model",
     "evaluate_subject",
+    "fingerprint_images",
     "is_foreign",
     "measure_attention",
     "measure_localisation",
@@ -82,6 +84,7 @@ __all__ = [
     "read_lesion",
     "recalibrate_bundle",
     "summarise",
+    "tabulate_characteristics",
     "write_cross_validation",
     "write_evaluation",
     "write_robustness",

@@ -61,7 +61,7 @@ def write_evaluation(
     """Write numbers, predictions, curves, figures and the report; return the metrics.
 
     The files are `metrics.json`, `predictions.csv`, `curve.csv`, `decision_curve.csv`, `figures/`,
-    `report.html`, and `comparison.json` where the context has a comparison.
+    `report.html`, `report.json`, and `comparison.json` where the context has a comparison.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def write_evaluation(
     if explainer is not None:
         rows = judged.filter((pl.col("stage") == final) & (pl.col("split") == shown_split))
         tiles = draw_gallery(rows, explainer, balanced, out / "figures")
-    write_report(out / "report.html", metrics, final, shown_split, context, figures, tiles)
+    write_report(out, metrics, final, shown_split, context, figures, tiles)
     if measure_robustness is not None:
         result = measure_robustness()
         figures |= write_robustness(out, result)
@@ -118,7 +118,7 @@ def write_evaluation(
         context = dataclasses.replace(context, attention=looked)
     if measure_robustness or measure_attention:
         write_atomically(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-        write_report(out / "report.html", metrics, final, shown_split, context, figures, tiles)
+        write_report(out, metrics, final, shown_split, context, figures, tiles)
     return metrics
 
 

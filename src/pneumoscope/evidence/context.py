@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from pneumoscope.bundle import CardFacts
 from pneumoscope.evidence.external import InternalNumbers
 from pneumoscope.evidence.robustness_result import RobustnessResult
 
@@ -20,7 +21,8 @@ class EvaluationContext:
 
     title: str
     data_summary: dict[str, Any]
-    """layout, counts (split → label → n), sources, excluded; notes say how the split came about."""
+    """layout, counts (split → label → n), sources, excluded, characteristics, fingerprint. Notes say
+    how the split came about."""
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     """What invalidates or limits the numbers; printed at the top."""
@@ -38,6 +40,12 @@ class EvaluationContext:
     """What a reader may look for, and the model cannot give."""
     thresholds: str = "Thresholds were chosen on validation images, never on test images."
     """Where they come from."""
+    card: CardFacts | None = None
+    """What people state about the model."""
+    preprocessing: dict[str, Any] | None = None
+    """How an image becomes the network's input."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """How the model was trained, where its bundle says so."""
     internal: InternalNumbers | None = None
     """What the model reached at home, where the images are of elsewhere."""
     robustness: RobustnessResult | None = None

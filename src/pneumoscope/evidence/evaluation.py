@@ -34,6 +34,7 @@ from pneumoscope.errors import DataError, ModelError
 from pneumoscope.evidence.assessment import write_evaluation
 from pneumoscope.evidence.attention import Attention, AttentionOptions, measure_attention
 from pneumoscope.evidence.calibrating import calibrate_subject
+from pneumoscope.evidence.characteristics import fingerprint_images, tabulate_characteristics
 from pneumoscope.evidence.comparison import compare_with_earlier, match_earlier, read_earlier
 from pneumoscope.evidence.context import EvaluationContext
 from pneumoscope.evidence.external import read_internal
@@ -50,7 +51,7 @@ from pneumoscope.runtime import Objection, Outputs
 Progress = Callable[[int, int], None]
 _OURS = {
     "metrics.json", "predictions.csv", "curve.csv", "decision_curve.csv", "comparison.json",
-    "robustness.json", "attention.json", "figures", "report.html",
+    "robustness.json", "attention.json", "figures", "report.html", "report.json",
 }  # fmt: skip
 _BATCH = 64
 
@@ -188,6 +189,7 @@ def evaluate_subject(
     if earlier is not None:
         comparison = compare_with_earlier(predictions, threshold, earlier)
     excluded = (*collection.skipped, *manifest.excluded)
+    info = subject.predictor.bundle.info if subject.predictor else None
     context = EvaluationContext(
         title=f"Evaluation of {subject.name}",
         data_summary={
@@ -195,6 +197,8 @@ def evaluate_subject(
             "counts": {split: _count_labels(frame)},
             "sources": frame["source"].unique().sort().to_list(),
             "excluded": [dataclasses.asdict(entry) for entry in excluded],
+            "characteristics": tabulate_characteristics(whole),
+            "fingerprint": fingerprint_images(frame["sha256"]),
         },
         notes=notes,
         warnings=warnings,
@@ -205,6 +209,9 @@ def evaluate_subject(
         thresholds=subject.thresholds,
         comparison=comparison,
         internal=home,
+        card=info.card if info else None,
+        preprocessing=subject.classifier.preprocessing.model_dump(mode="json"),
+        training=info.training if info else {},
     )
     points = {subject.stage: subject.operating_points}
     remove_robustness(out)

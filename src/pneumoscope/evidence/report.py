@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -17,6 +18,7 @@ from pneumoscope._probability import format_probability
 from pneumoscope.evaluation import Interval
 from pneumoscope.evidence.gallery import GalleryTile, list_cut
 from pneumoscope.evidence.masking import CONDITIONS
+from pneumoscope.evidence.reporting_items import ReportItem, list_items
 from pneumoscope.runtime import CAPTION
 
 if TYPE_CHECKING:
@@ -41,14 +43,19 @@ _ROWS = (
     ("precision_normal", "precision, NORMAL"),
     ("f1_normal", "F1, NORMAL"),
     ("support_normal", "support, NORMAL"),
+    ("mcc", "Matthews correlation"),
+    ("likelihood_ratio_positive", "likelihood ratio of a flag"),
+    ("likelihood_ratio_negative", "likelihood ratio of no flag"),
     ("brier", "Brier score"),
     ("threshold", "threshold"),
 )
-_PREVALENCES = (0.05, 0.2, 0.5)
+#: Figures that have a section of their own, by the start of their title.
+_ROBUSTNESS, _HISTORY = "Robustness:", "Training:"
+SCHEMA = 1
 
 
 def write_report(
-    path: Path,
+    out: Path,
     metrics: dict[str, Any],
     final: str,
     split: str,
@@ -56,7 +63,44 @@ def write_report(
     figures: dict[str, Path],
     tiles: list[GalleryTile],
 ) -> None:
-    """Write the report; nothing in it is fetched from elsewhere."""
+    """Write `report.html`, which fetches nothing from elsewhere, and `report.json`."""
+    shown = metrics[final][split]
+    items = list_items(context, metrics, shown)
+    flow = _count_flow(context, shown)
+    page = _render(metrics, final, split, context, figures, tiles, items, flow)
+    write_atomically(out / "report.html", page)
+    tree = {
+        "schema": SCHEMA,
+        "note": "research use, not a diagnosis",
+        "title": context.title,
+        "pneumoscope": __version__,
+        "stage": final,
+        "split": split,
+        "warnings": context.warnings,
+        "notes": context.notes,
+        "items": [item.to_dict() for item in items],
+        "flow": flow,
+        "characteristics": context.data_summary.get("characteristics", {}),
+        "fingerprint": context.data_summary.get("fingerprint"),
+        "numbers": shown,
+        "external": metrics.get("external"),
+        "comparison": context.comparison,
+        "configuration": context.configuration,
+        "environment": context.environment,
+    }
+    write_atomically(out / "report.json", json.dumps(tree, indent=2, default=str) + "\n")
+
+
+def _render(
+    metrics: dict[str, Any],
+    final: str,
+    split: str,
+    context: EvaluationContext,
+    figures: dict[str, Path],
+    tiles: list[GalleryTile],
+    items: list[ReportItem],
+    flow: dict[str, int],
+) -> str:
     environment = Environment(
         loader=PackageLoader("pneumoscope.evidence"), autoescape=True, undefined=StrictUndefined
     )
@@ -65,10 +109,10 @@ def write_report(
     environment.filters["probability"] = format_probability
     shown = metrics[final][split]
     stages = [stage for stage in metrics if stage not in {"final", "external"}]
-    page = environment.get_template("report.html").render(
+    characteristics = context.data_summary.get("characteristics", {})
+    return environment.get_template("report.html").render(
         context=context,
         metrics=metrics,
-        stages=stages,
         columns=[(stage, part) for stage in stages for part in metrics[stage]],
         rows=[
             (name, [_show(metrics[s][p], key) for s in stages for p in metrics[s]])
@@ -83,8 +127,15 @@ def write_report(
         show=_show,
         number=_show_number,
         interval=_show_interval,
-        thousand=[_count_in_thousand(shown, prevalence) for prevalence in _PREVALENCES],
+        count=_show_count,
+        width=lambda name: _show_width(shown, name),
+        items=items,
+        flow=flow,
+        characteristics=characteristics,
+        characteristic_rows=_list_characteristics(characteristics),
         figures=_embed_all(figures),
+        robustness_figures=[name for name in figures if name.startswith(_ROBUSTNESS)],
+        history_figures=[name for name in figures if name.startswith(_HISTORY)],
         attention=context.attention,
         attention_figures=_embed_all(context.attention.figures if context.attention else {}),
         conditions=CONDITIONS,
@@ -92,23 +143,88 @@ def write_report(
         cut=list_cut(tiles, shown),
         threshold=shown["threshold"],
         caption=CAPTION,
-        configuration=yaml.safe_dump(context.configuration, sort_keys=False, allow_unicode=True),
-        environment_text=yaml.safe_dump(context.environment, sort_keys=False),
+        configuration=_dump(context.configuration),
+        training_text=_dump(context.training) if context.training else "",
+        environment_text=_dump(context.environment),
         version=__version__,
     )
-    write_atomically(path, page)
 
 
-def _show(metrics: dict[str, Any], key: str) -> str:
+def _count_flow(context: EvaluationContext, shown: dict[str, Any]) -> dict[str, int]:
+    """Return how many images were found, left out, readable, in other parts, and rejected."""
+    excluded = context.data_summary["excluded"]
+    left_out = sum(bool(entry.get("is_image", True)) for entry in excluded)
+    parts = context.data_summary.get("characteristics", {})
+    readable = sum(part["images"] for part in parts.values()) or shown["n"]
+    rejected = shown["as_decided"].get("rejected") or 0.0
+    return {
+        "found": readable + left_out,
+        "left_out": left_out,
+        "readable": readable,
+        "elsewhere": readable - shown["n"],
+        "judged": shown["n"],
+        "rejected": round(rejected * shown["n"]),
+    }
+
+
+def _list_characteristics(parts: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Return the rows of the table of characteristics, each with one text a part."""
+
+    def tell(part: dict[str, Any], key: str) -> str:
+        value = part.get(key)
+        if isinstance(value, list):
+            low, middle, high = value
+            return f"{middle:g} ({low:g}–{high:g})"
+        if key in {"NORMAL", "PNEUMONIA"}:
+            return f"{value} ({value / part['images']:.0%})"
+        return "unknown" if value is None else str(value)
+
+    titles = {
+        "images": "images",
+        "patients": "patients",
+        "images_of_unknown_patients": "images of unknown patients",
+        "NORMAL": "NORMAL",
+        "PNEUMONIA": "PNEUMONIA",
+        "bacteria": "… bacterial",
+        "virus": "… viral",
+        "width": "width, median (quartiles), pixels",
+        "height": "height, median (quartiles), pixels",
+    }
+    return [
+        (title, [tell(part, key) if key in part else "–" for part in parts.values()])
+        for key, title in titles.items()
+        if any(key in part for part in parts.values())
+    ]
+
+
+def _dump(tree: dict[str, Any]) -> str:
+    return str(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+
+
+def _show(metrics: dict[str, Any], key: str, digits: int = 3) -> str:
     """Return a number with its interval, a dash where it is undefined."""
     value = metrics.get(key)
     if value is None:
         return "–"
     if isinstance(value, int):
         return str(value)
-    text = format_probability(value) if key == "threshold" else f"{value:.3f}"
-    interval = _show_interval(metrics, key)
+    text = format_probability(value) if key == "threshold" else f"{value:.{digits}f}"
+    interval = _show_interval(metrics, key, digits)
     return f"{text} ({interval})" if interval else text
+
+
+def _show_count(row: dict[str, Any], key: str) -> str:
+    """Return a number of people with its range."""
+    if row[key] is None:
+        return "–"
+    ends = row["intervals"].get(key)
+    return f"{row[key]:.0f}" + (f" ({ends[0]:.0f}–{ends[1]:.0f})" if ends else "")
+
+
+def _show_width(metrics: dict[str, Any], key: str) -> str:
+    """Return half the width of an interval."""
+    ends = metrics["intervals"].get(key)
+    return f"±{(ends[1] - ends[0]) / 2:.3f}" if ends else "no known width"
 
 
 def _show_number(value: float | None, interval: Interval | None) -> str:
@@ -117,26 +233,9 @@ def _show_number(value: float | None, interval: Interval | None) -> str:
     return f"{value:.3f}" + (f" ({interval.low:.3f}–{interval.high:.3f})" if interval else "")
 
 
-def _show_interval(metrics: dict[str, Any], key: str) -> str:
-    if key not in metrics.get("intervals", {}):
-        return ""
-    low, high = metrics["intervals"][key]
-    return f"{low:.3f}–{high:.3f}"
-
-
-def _count_in_thousand(metrics: dict[str, Any], prevalence: float) -> dict[str, Any]:
-    """Return what happens to 1,000 people of whom this share has pneumonia."""
-    sick = 1000 * prevalence
-    missed = None if metrics["recall"] is None else round(sick * (1 - metrics["recall"]))
-    alarms = None
-    if metrics["specificity"] is not None:
-        alarms = round((1000 - sick) * (1 - metrics["specificity"]))
-    return {
-        "prevalence": f"{prevalence:.0%}",
-        "sick": round(sick),
-        "missed": missed,
-        "alarms": alarms,
-    }
+def _show_interval(metrics: dict[str, Any], key: str, digits: int = 3) -> str:
+    ends = metrics.get("intervals", {}).get(key)
+    return f"{ends[0]:.{digits}f}–{ends[1]:.{digits}f}" if ends else ""
 
 
 def make_shortener(paths: Collection[str]) -> Callable[[str], str]:

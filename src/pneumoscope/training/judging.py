@@ -17,7 +17,13 @@ from pneumoscope import __version__
 from pneumoscope.bundle import BundleInfo, Calibration, DataInfo, OperatingPointInfo
 from pneumoscope.datasets import mark_leaked
 from pneumoscope.evaluation import OperatingPoint, choose_operating_points
-from pneumoscope.evidence import CARRIED, EvaluationContext, summarise
+from pneumoscope.evidence import (
+    CARRIED,
+    EvaluationContext,
+    fingerprint_images,
+    summarise,
+    tabulate_characteristics,
+)
 from pneumoscope.network import PARTS, PneumoniaResNet50, fold_batch_norm, round_weights
 from pneumoscope.training.environment import describe_environment
 from pneumoscope.training.facts import RunFacts
@@ -160,6 +166,8 @@ def describe_context(
             "counts": facts.count_images(),
             "sources": facts.list_sources(),
             "excluded": facts.config["excluded"],
+            "characteristics": tabulate_characteristics(facts.frame),
+            "fingerprint": fingerprint_images(facts.frame["sha256"]),
         },
         notes=[*facts.config["notes"], facts.config["weights_taken"]["note"]],
         warnings=facts.list_warnings(),
@@ -167,6 +175,7 @@ def describe_context(
         stage_summaries=summaries,
         best_epochs=best_epochs,
         configuration=facts.config,
+        preprocessing=facts.recipe.preprocessing.model_dump(mode="json"),
         seconds=sum(row.seconds for row in facts.history),
         environment=describe_environment(facts.device, facts.precision),
     )
