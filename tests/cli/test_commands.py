@@ -80,6 +80,10 @@ MISUSE = [
     ("evaluate BUNDLE PHANTOMS --out new --split tset", "takes train, val, test or all"),
     ("evaluate BUNDLE PHANTOMS --out PHANTOMS", "holds other things"),
     ("evaluate BUNDLE PHANTOMS --out new --layout heap", "'heap' is not one of"),
+    ("evaluate BUNDLE PHANTOMS --out new --compare EMPTY", "--compare takes the folder of an"),
+    ("evaluate BUNDLE PHANTOMS --out new --compare nowhere.csv", "nowhere.csv is not a readable"),
+    ("evaluate BUNDLE PHANTOMS --out new --subgroup sex", "no column 'sex' to make subgroups of"),
+    ("evaluate BUNDLE PHANTOMS --out new --prevalence 5", "between 0 and 1, such as 0.05"),
     ("data phantom new -n 3", "found 3"),
     ("data phantom new --size 8", "found 600, 8"),
     ("data phantom new --seed -1", "greater than or equal to 0"),
@@ -182,6 +186,19 @@ def test_evaluate_says_what_was_missed_first(run, bundle, phantoms, tmp_path):
     assert f"Report: {tmp_path / 'out' / 'report.html'}" in lines
     assert "Warning: " in answer.err
     assert "the numbers are too good" in answer.err
+
+
+def test_evaluate_says_how_two_models_differ(run, bundle, phantoms, tmp_path):
+    run("evaluate", bundle, phantoms, "--out", tmp_path / "old", "--quiet")
+    asked = ("--compare", tmp_path / "old", "--subgroup", "block", "--prevalence", "0.1")
+    answer = run("evaluate", bundle, phantoms, "--out", tmp_path / "new", "--quiet", *asked)
+    assert answer.code == 0
+    tree = json.loads((tmp_path / "new" / "comparison.json").read_text())
+    assert tree["sentence"] in answer.out
+    assert "on the same 60 images: AUC" in answer.out
+    numbers = json.loads((tmp_path / "new" / "metrics.json").read_text())["finetuned"]["all"]
+    assert "block" in numbers["subgroups"]
+    assert [answer["prevalence"] for answer in numbers["at_0.5"]["at_prevalences"]] == [0.1]
 
 
 def test_evaluate_ends_with_1_where_images_were_left_out(run, bundle, phantoms, tmp_path):

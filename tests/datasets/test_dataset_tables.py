@@ -14,6 +14,7 @@ from pneumoscope.datasets import (
     Layout,
     build_manifest,
     open_collection,
+    read_columns,
     resolve_splits,
 )
 from pneumoscope.errors import DataError
@@ -207,3 +208,16 @@ def test_several_tables_in_a_folder_must_be_told_apart(images: Path) -> None:
     with pytest.raises(DataError):
         open_collection(images)
     assert open_collection(images / "two.csv").root.name == "two.csv"
+
+
+def test_columns_of_a_persons_own_come_by_image(images: Path) -> None:
+    rows = "".join(
+        f"img/{i}.png,{i % 2},{age}, w{i} \n" for i, age in enumerate([3, 1, "", 5, 9, 2])
+    )
+    table = _write(images, f"path,label,age,ward\n{rows},0,7,lost\n")
+    found = read_columns(table, ["ward", "age", "sex"])
+    assert found.columns == ["path", "ward", "age"]
+    assert found["age"].to_list() == ["3", "1", None, "5", "9", "2"]
+    assert found["ward"].to_list() == [f"w{i}" for i in range(6)]
+    joined = build_manifest(open_collection(table)).frame.join(found, on="path", how="left")
+    assert joined["ward"].null_count() == 0

@@ -41,7 +41,7 @@ class Subgroup:
             "fn": self.metrics.fn,
             "fp": None if self.borrowed_normals else self.metrics.fp,
             **{name: tree[name] for name in names},
-            "intervals": {name: tree["intervals"].get(name) for name in names},
+            "intervals": {name: pair for name, pair in tree["intervals"].items() if name in names},
         }
 
 
