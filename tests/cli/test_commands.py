@@ -225,12 +225,13 @@ def test_evaluate_takes_a_split_of_one_image_of_each_class(run, bundle, phantoms
 
 
 def test_evaluate_says_what_breaks_a_model_first(run, bundle, phantoms, tmp_path):
-    options = ("--robustness", "--robustness-images", 6, "--seed", 3)
+    options = ("--robustness", "--robustness-images", 8, "--seed", 3)
     answer = run("evaluate", bundle, phantoms, "--out", tmp_path / "out", *options)
     assert answer.code == 0
     tree = json.loads((tmp_path / "out" / "robustness.json").read_text())
     assert tree["sentence"] in answer.out.splitlines()
-    assert (tree["images"], tree["seed"], len(tree["shifts"])) == (6, 3, 17)
+    assert 4 <= tree["images"] <= 8
+    assert (tree["seed"], len(tree["shifts"])) == (3, 17)
 
 
 # -- data, bundle, runs, cache, doctor ------------------------------------------------------------
