@@ -5,7 +5,7 @@
 Nobody drew an outline on a real radiograph for it. It learns on phantoms first, whose lungs are
 known, changed so much that real chests lie within; then on the radiographs of the split `train`
 with the outlines that it found itself, kept where they have the shape of lungs, and whitened at
-random, so that it draws a lung on although pneumonia hides its edge. About five minutes on one core.
+random, so that it draws a lung on although pneumonia hides its edge. Five minutes on one core.
 """
 
 from __future__ import annotations
