@@ -66,9 +66,9 @@ def draw_sheet(manifest: Path, split: str, seed: int, each: int, out: Path) -> N
         tile = Image.fromarray(rgb).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
         pen = ImageDraw.Draw(tile)
         pen.text((3, 2), str(place + 1), fill=(255, 255, 0))
-        if found.reasons[place]:
-            pen.text((24, 2), f"not used: {found.reasons[place]}", fill=(255, 80, 80))
-            print(place + 1, found.reasons[place])
+        if fault := found.faults[place]:
+            pen.text((24, 2), f"not used: {fault}", fill=(255, 80, 80))
+            print(place + 1, fault)
         sheet.paste(tile, (place % across * SIDE, place // across * SIDE))
     sheet.save(out, quality=80)
 

@@ -108,7 +108,7 @@ def measure_attention(
         "note": "research use, not a diagnosis",
         "images": len(rows),
         "used": {"NORMAL": int((shown.labels == 0).sum()), "PNEUMONIA": int(shown.labels.sum())},
-        "masks_not_used": dict(Counter(_name_reason(r) for r in found.reasons if r is not None)),
+        "masks_not_used": dict(Counter(fault.value for fault in found.faults if fault is not None)),
         "masking": None,
         "influence": None,
         "randomisation": None,
@@ -290,8 +290,3 @@ def _choose_examples(labels: Labels, answers: _Answers) -> list[tuple[str, int]]
         order = np.argsort(np.abs(answers.probabilities[places] - 0.5))[::-1]
         chosen += [(kind, int(row)) for row in places[order][:_EXAMPLES_OF_A_KIND]]
     return chosen
-
-
-def _name_reason(reason: str) -> str:
-    """Return the kind of a reason: its words without the numbers."""
-    return " ".join(word for word in reason.split() if not any(c.isdigit() for c in word))

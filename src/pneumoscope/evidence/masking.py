@@ -19,6 +19,7 @@ from scipy.ndimage import binary_dilation
 from pneumoscope.evaluation import compute_auc, compute_metrics, delong_interval
 from pneumoscope.evaluation.metrics import Labels
 from pneumoscope.evidence.classifier import Classifier
+from pneumoscope.evidence.lungs import span_hull
 
 Progress = Callable[[int, int], None]
 Masks = NDArray[np.bool_]
@@ -177,22 +178,6 @@ def _resize(plane: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     # Antialiased when shrinking, so that every pixel counts; never beyond the values it is given.
     image = Image.fromarray(plane).resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(image)
-
-
-def span_hull(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the convex hull of a mask: the lungs with heart, mediastinum and spine between."""
-    from scipy.spatial import ConvexHull, QhullError
-
-    points = np.argwhere(mask)
-    try:
-        hull = ConvexHull(points)
-    except (QhullError, ValueError):  # fewer than three points, or all in a line
-        return mask.copy()
-    rows, columns = np.indices(mask.shape)
-    inside = np.ones(mask.shape, bool)
-    for down, across, offset in hull.equations:
-        inside &= down * rows + across * columns + offset <= 1e-9
-    return inside
 
 
 def _widen(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
