@@ -31,6 +31,8 @@ from pneumoscope.evidence.descriptions import describe_shapes
 from pneumoscope.evidence.suspects import judge_out_of_fold, make_judge
 
 FILTERS = ("prune_by_noise_rate", "confident_learning", "predicted_neq_given")
+#: A filter of cleanlab's, and from which score on an image is a suspect whatever it says.
+RULES = [(name, None) for name in FILTERS] + [(FILTERS[0], sure) for sure in (0.95, 0.9, 0.8)]
 
 
 def shrink(squares: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
@@ -88,8 +90,10 @@ def main() -> None:
             assert answered is not None
             both = np.column_stack([1 - answered[0], answered[0]])
             row = [seconds, compute_auc(given, answered[0]), compute_auc(labels, answered[0])]
-            for rule in FILTERS:
+            wrong = 1 - both[np.arange(len(given)), given]
+            for rule, sure in RULES:
                 found = find_label_issues(given, both, filter_by=rule, n_jobs=1)
+                found |= wrong >= (sure or 2)
                 row += [
                     found.sum(),
                     (found & turned).sum() / n,
@@ -100,7 +104,7 @@ def main() -> None:
         print(
             f"{name}: {mean[0]:.0f} s, AUC {mean[1]:.3f} (against the labels before: {mean[2]:.3f})"
         )
-        for place, rule in enumerate(FILTERS):
+        for place, (rule, sure) in enumerate(RULES):
             count, recall, precision = mean[3 + 3 * place : 6 + 3 * place]
             print(
                 f"  {rule:22} {count:6.1f} suspects, recall {recall:.2f}, precision {precision:.2f}"

@@ -60,7 +60,9 @@ def test_a_feature_that_rises_and_falls_counts(rng, labels):
 
 
 def test_a_constant_is_exactly_chance(rng, labels):
-    assert _probe(rng, np.ones(N), labels).auc == 0.5
+    probe = _probe(rng, np.ones(N), labels)
+    assert probe.auc == 0.5
+    assert probe.reason == "the same in all images"
 
 
 def test_a_feature_that_only_one_class_has_is_a_shortcut(rng, labels):
@@ -79,9 +81,9 @@ def test_a_feature_that_names_the_patient_does_not_help(rng):
 
 def test_no_value_and_few_patients_are_said_to_be_so(rng, labels):
     assert "not available" in _probe(rng, np.full(N, np.nan), labels).reason
-    few = _probe(rng, rng.normal(size=N), labels, np.repeat(np.arange(8), N // 8))
+    few = _probe(rng, rng.normal(size=N), labels, np.repeat(np.arange(16), N // 16))
     assert few.auc is None
-    assert "10 patients of each class are needed" in few.reason
+    assert "20 patients on each side are needed" in few.reason
 
 
 def test_no_group_is_in_two_folds(rng, labels):
@@ -118,7 +120,8 @@ def test_series_and_sources_are_told_apart_within_a_label(rng, labels):
     assert within.about == "acquisition"
     assert {p.name: p.auc for p in within.probes}["contrast"] == 1
     assert {p.name: p.auc for p in contrasts["IM against PNEUMONIA"].probes}["contrast"] == 0.5
-    assert contrasts["virus against NORMAL"].positives == N // 4
+    viruses = int(((labels == 1) & (series % 2 == 1)).sum())
+    assert contrasts["virus against NORMAL"].positives == viruses
 
 
 def test_sources_with_both_classes_are_judged_alone(rng, labels):
@@ -149,8 +152,8 @@ def test_parts_of_one_batch_cannot_be_told_apart(rng, labels):
     assert [(part.split, part.label) for part in parts] == [
         ("test", "NORMAL"), ("test", "PNEUMONIA"),
     ]  # fmt: skip
-    assert all(part.appearance.interval.low < 0.5 for part in parts)
-    assert any("cannot be told apart" in part.describe() for part in parts)
+    assert [part.told_apart for part in parts] == [[], []]
+    assert all("cannot be told apart" in part.describe() for part in parts)
 
 
 def test_another_machine_in_the_test_part_is_seen_in_its_label_only(rng, labels):
@@ -160,14 +163,14 @@ def test_another_machine_in_the_test_part_is_seen_in_its_label_only(rng, labels)
     assert normal.acquisition.auc > 0.9
     assert normal.distances["contrast"] > 0.9
     assert "were not made alike" in normal.describe()
-    assert sick.acquisition.auc < 0.65
+    assert sick.told_apart == []
 
 
 def test_another_share_of_pneumonias_is_no_drift(rng, labels):
     split = np.where(rng.random(N) < np.where(labels == 1, 0.5, 0.1), "test", "train")
     features = _features(rng, contrast=labels * 3.0 + rng.normal(size=N))
     sick = compare_splits(_frame(labels, split=split), features, rng.normal(size=(N, 5)))[1]
-    assert sick.acquisition.interval.low < 0.5
+    assert sick.told_apart == []
 
 
 def test_few_images_and_no_splits_are_said_to_be_so(rng, labels):

@@ -94,7 +94,7 @@ class Audit:
             *_caution_balance(self),
             *_caution_shortcuts(self),
             *_caution_labels(self),
-            *(part.describe() for part in self.drift if _is_apart(part)),
+            *(part.describe() for part in self.drift if part.told_apart),
         ]
 
 
@@ -270,11 +270,6 @@ def _caution_labels(audit: Audit) -> list[str]:
         f"{what} suspect ({n / audit.judgement.judged:.1%} of those judged): have a reader look at "
         "them, without being told the label."
     ]
-
-
-def _is_apart(part: Drift) -> bool:
-    probes = (part.acquisition, part.appearance)
-    return any(p.interval is not None and p.interval.low > 0.5 for p in probes)
 
 
 def say_name(name: str) -> str:

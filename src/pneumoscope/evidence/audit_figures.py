@@ -31,6 +31,8 @@ def draw_probes(probes: Sequence[Probe]) -> bytes:
             axes.plot([probe.interval.low, probe.interval.high], [row, row], color=_STYLES[0][0])
         axes.plot(probe.auc, row, "o", color=_STYLES[0][0], markersize=6)
         axes.text(1.015, row, f"{probe.auc:.2f}", va="center", fontsize=9)
+        if probe.reason:
+            axes.text(0.515, row, probe.reason, va="center", fontsize=8, color="0.45")
     names = [_name(probe.name) for probe in probes]
     axes.set_yticks(range(len(probes)), names)
     axes.set(xlim=(0.4, 1.0), ylim=(len(probes) - 0.5, -0.5), xlabel="AUC, 0.5 is chance")

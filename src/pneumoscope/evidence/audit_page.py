@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 from pneumoscope import __version__
 from pneumoscope._files import write_atomically
-from pneumoscope.datasets import LABELS, SPLITS, read_radiograph
+from pneumoscope.datasets import LABELS, SPLITS, DuplicatePair, read_radiograph
 from pneumoscope.errors import ImageError
 from pneumoscope.evaluation import wilson_interval
 from pneumoscope.evidence.audit import Audit, count_flow, count_splits, say_name
@@ -23,7 +23,9 @@ from pneumoscope.evidence.drift import Drift
 from pneumoscope.evidence.probes import Probe
 from pneumoscope.evidence.report import make_shortener
 
-_MOST_PAIRS, _MOST_SUSPECTS, _MOST_LEFT_OUT = 24, 36, 20
+_MOST_SUSPECTS, _MOST_LEFT_OUT = 36, 20
+#: Pairs that are drawn: across splits or labels, and others.
+_MOST_TELLING, _MOST_HARMLESS = 24, 6
 _SIDE = 192
 
 
@@ -32,7 +34,7 @@ def write_page(
 ) -> None:
     """Write the page; nothing in it is fetched from elsewhere."""
     frame = audit.manifest.frame
-    pairs = audit.duplicates[:_MOST_PAIRS]
+    pairs = _choose_pairs(audit.duplicates)
     suspects = audit.judgement.suspects[:_MOST_SUSPECTS]
     named = list(
         dict.fromkeys([*(p for d in pairs for p in (d.a, d.b)), *(s.path for s in suspects)])
@@ -94,6 +96,12 @@ def write_page(
         version=__version__,
     )
     write_atomically(path, page)
+
+
+def _choose_pairs(duplicates: Sequence[DuplicatePair]) -> list[DuplicatePair]:
+    telling = [pair for pair in duplicates if pair.across_splits or pair.across_labels]
+    harmless = [pair for pair in duplicates if not (pair.across_splits or pair.across_labels)]
+    return [*telling[:_MOST_TELLING], *harmless[:_MOST_HARMLESS]]
 
 
 def _draw_figures(audit: Audit) -> dict[str, str]:

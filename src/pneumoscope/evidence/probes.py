@@ -39,7 +39,7 @@ PROBES: Mapping[str, tuple[str, ...]] = {
     "all": tuple(FEATURES),
 }  # fmt: skip
 #: Fewer patients or copies than this in either class cannot be split into folds that say anything.
-MIN_GROUPS = 10
+MIN_GROUPS = 20
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Probe:
     auc: float | None
     interval: Interval | None
     reason: str | None = None
-    """Why there is no AUC."""
+    """Why there is no AUC, or why it is one half."""
 
 
 @dataclass(frozen=True)
@@ -122,18 +122,24 @@ def run_probe(
         return Probe(name, None, None, "not available: no image has it")
     folds = assign_folds(labels, groups, seed)
     if folds is None:
-        return Probe(name, None, None, f"too few: {MIN_GROUPS} patients of each class are needed")
+        return Probe(name, None, None, f"too few: {MIN_GROUPS} patients on each side are needed")
+    if (matrix == matrix[0]).all():
+        return Probe(name, 0.5, None, "the same in all images")
     scores = np.empty(len(labels))
     for fold in np.unique(folds):
         inside, outside = folds != fold, folds == fold
+        known = ~np.isnan(matrix[inside]).all(0)  # trees cannot bin a column without a value
+        if not known.any():
+            scores[outside] = 0.0
+            continue
         model = HistGradientBoostingClassifier(
             max_iter=60,
             max_leaf_nodes=8,
             min_samples_leaf=int(np.clip(inside.sum() // 20, 3, 20)),
             random_state=seed,
         )
-        model.fit(matrix[inside], labels[inside])
-        scores[outside] = model.decision_function(matrix[outside])
+        model.fit(matrix[inside][:, known], labels[inside])
+        scores[outside] = model.decision_function(matrix[outside][:, known])
     ranks = rank_within_folds(scores, folds)
     return Probe(name, compute_auc(labels, ranks), clustered_auc_interval(labels, ranks, groups))
 
