@@ -104,7 +104,7 @@ def main() -> None:
         print(
             f"{name}: {mean[0]:.0f} s, AUC {mean[1]:.3f} (against the labels before: {mean[2]:.3f})"
         )
-        for place, (rule, sure) in enumerate(RULES):
+        for place, (rule, _) in enumerate(RULES):
             count, recall, precision = mean[3 + 3 * place : 6 + 3 * place]
             print(
                 f"  {rule:22} {count:6.1f} suspects, recall {recall:.2f}, precision {precision:.2f}"

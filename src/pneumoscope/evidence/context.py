@@ -21,8 +21,8 @@ class EvaluationContext:
 
     title: str
     data_summary: dict[str, Any]
-    """layout, counts (split → label → n), sources, excluded, characteristics, fingerprint. Notes say
-    how the split came about."""
+    """layout, counts (split → label → n), sources, excluded, characteristics, fingerprint. The
+    notes say how the split came about."""
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     """What invalidates or limits the numbers; printed at the top."""
