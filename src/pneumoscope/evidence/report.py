@@ -208,6 +208,7 @@ def _show(metrics: dict[str, Any], key: str, digits: int = 3) -> str:
         return "–"
     if isinstance(value, int):
         return str(value)
+    digits = 1 if key == "likelihood_ratio_positive" else digits
     text = format_probability(value) if key == "threshold" else f"{value:.{digits}f}"
     interval = _show_interval(metrics, key, digits)
     return f"{text} ({interval})" if interval else text
@@ -235,7 +236,10 @@ def _show_number(value: float | None, interval: Interval | None) -> str:
 
 def _show_interval(metrics: dict[str, Any], key: str, digits: int = 3) -> str:
     ends = metrics.get("intervals", {}).get(key)
-    return f"{ends[0]:.{digits}f}–{ends[1]:.{digits}f}" if ends else ""
+    if not ends:
+        return ""
+    between = " to " if ends[0] < 0 else "–"
+    return f"{ends[0]:.{digits}f}{between}{ends[1]:.{digits}f}"
 
 
 def make_shortener(paths: Collection[str]) -> Callable[[str], str]:
