@@ -97,6 +97,9 @@ def evaluate(
         int, typer.Option(min=2, help="Images for that at most; patients stay whole.")
     ] = 400,
     seed: SeedOption = 0,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Also write the report as report.pdf (extra `pdf`).")
+    ] = False,
     engine: EngineOption = "openvino",
     precision: PrecisionOption = "fp32",
     layout: LayoutOption = None,
@@ -140,6 +143,8 @@ def evaluate(
     require_extra(
         "evidence", "polars", "sklearn", "matplotlib", "jinja2", "yaml", purpose="Evaluating"
     )
+    if pdf:
+        require_extra("pdf", "weasyprint", purpose="Writing a PDF")
     from pneumoscope.cli._progress import show_stages
     from pneumoscope.evidence import (
         AttentionOptions,
@@ -175,6 +180,10 @@ def evaluate(
             questions=questions,
             progress=partial(progress, "Evaluating"),
         )
+    if pdf:
+        from pneumoscope.evidence.printing import print_report
+
+        print_report(result.out / "report.html", result.out / "report.pdf")
     _print_result(result, quiet)
 
 

@@ -51,7 +51,7 @@ from pneumoscope.runtime import Objection, Outputs
 Progress = Callable[[int, int], None]
 _OURS = {
     "metrics.json", "predictions.csv", "curve.csv", "decision_curve.csv", "comparison.json",
-    "robustness.json", "attention.json", "figures", "report.html", "report.json",
+    "robustness.json", "attention.json", "figures", "report.html", "report.json", "report.pdf",
 }  # fmt: skip
 _BATCH = 64
 
