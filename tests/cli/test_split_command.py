@@ -73,6 +73,18 @@ def test_a_leak_is_one_sentence_with_the_way_on(run, phantoms, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_an_allowed_leak_is_a_warning_of_every_later_evaluation(run, phantoms, tmp_path):
+    settings = ("grouping=image", "preprocessing.size=64", "precision=fp32")
+    wanted = [part for setting in settings for part in ("--set", setting)]
+    command = ("train", phantoms, "--out", tmp_path / "run", "--weights", "none", *wanted)
+    answer = run(*command, "--epochs", 1, "--allow-leakage")
+    assert answer.code == 0, answer.err
+    assert "Taken as it is (--allow-leakage)" in answer.err
+    judged = run("evaluate", tmp_path / "run" / "bundle", phantoms, "--out", tmp_path / "out")
+    assert "Warning: Leakage was allowed (--allow-leakage)" in judged.err
+    assert "Leakage was allowed" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_folds_are_trained_and_gone_on_with(run, phantoms, tmp_path):
     out = tmp_path / "cv"
     settings = ("preprocessing.size=64", "precision=fp32", "baseline.batch_size=8")

@@ -121,6 +121,7 @@ def train(
                 layout, positive, label_column, patient_column, split_column
             ),
             allow_contamination=allow_contamination,
+            allow_leakage=allow_leakage,
             mlflow=mlflow,
         )
     if request is None:
