@@ -15,6 +15,7 @@ from cleanlab.filter import find_label_issues
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -43,22 +44,30 @@ def shrink(squares: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
     return (flat - flat.mean(1, keepdims=True)) / (flat.std(1, keepdims=True) + 1e-3)
 
 
-JUDGES: dict[str, tuple[str, Callable[[int, int, int], object]]] = {
+def _pipe(components: int, *steps: object) -> object:
+    return make_pipeline(PCA(components, svd_solver="randomized", random_state=0), *steps)
+
+
+JUDGES: dict[str, tuple[str, Callable[[], object]]] = {
     "thumbnail 16, PCA 50, linear": (
         "thumbnail",
-        lambda n, d, s: make_pipeline(
-            PCA(50, random_state=s), StandardScaler(), LogisticRegression(max_iter=500)
-        ),
+        lambda: _pipe(50, StandardScaler(), LogisticRegression(max_iter=500)),
     ),
-    "gradients, linear": ("gradients", lambda n, d, s: LogisticRegression(max_iter=300)),
     "gradients, PCA 50, boosted trees": (
         "gradients",
-        lambda n, d, s: make_pipeline(
-            PCA(50, svd_solver="randomized", random_state=s),
-            HistGradientBoostingClassifier(max_iter=150, learning_rate=0.08, random_state=s),
+        lambda: _pipe(
+            50, HistGradientBoostingClassifier(max_iter=150, learning_rate=0.08, random_state=0)
         ),
     ),
-    "gradients, PCA 200, kernel (shipped)": ("gradients", make_judge),
+    "gradients, PCA 200, Gaussian kernel": (
+        "gradients",
+        lambda: _pipe(
+            200,
+            Nystroem(gamma=0.1, n_components=800, random_state=0),
+            LogisticRegression(C=10, max_iter=500),
+        ),
+    ),
+    "gradients, linear (shipped)": ("gradients", make_judge),
 }
 
 
@@ -101,14 +110,11 @@ def main() -> None:
                 ]
             rows.append(row)
         mean = np.mean(rows, 0)
-        print(
-            f"{name}: {mean[0]:.0f} s, AUC {mean[1]:.3f} (against the labels before: {mean[2]:.3f})"
-        )
-        for place, (rule, _) in enumerate(RULES):
+        print(f"{name}: {mean[0]:.0f} s, AUC {mean[1]:.3f}, against the right labels {mean[2]:.3f}")
+        for place, (rule, sure) in enumerate(RULES):
             count, recall, precision = mean[3 + 3 * place : 6 + 3 * place]
-            print(
-                f"  {rule:22} {count:6.1f} suspects, recall {recall:.2f}, precision {precision:.2f}"
-            )
+            told = f"{rule}, or sure by {sure}" if sure else rule
+            print(f"  {told:36} {count:6.1f}, recall {recall:.2f}, precision {precision:.2f}")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ AUDIT_FILES = frozenset({"audit.json", "audit.html"})
 SHORTCUT_AUC = 0.6
 _OWN_JUDGE = (
     "the audit's own judge: histograms of oriented gradients, in which no label had a part, and a "
-    "logistic regression in a Gaussian kernel"
+    "logistic regression"
 )
 _COMPONENTS = 20
 #: Fewer images of a class than this in validation or test make wide intervals.
