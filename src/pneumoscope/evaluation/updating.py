@@ -10,7 +10,7 @@ from pneumoscope.evaluation.metrics import Labels, Scores
 
 #: Standard deviation of the log of the slope and of the shift of the log-odds before a sample is
 #: seen: a place differs from another rather in how many are ill than in what a score is worth.
-#: Chosen by simulation (docs/experiments.md).
+#: Set beforehand and kept after a simulation (docs/experiments.md).
 SLOPE_SPREAD = 0.5
 SHIFT_SPREAD = 2.0
 
