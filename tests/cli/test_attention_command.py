@@ -23,5 +23,5 @@ def test_too_few_images_for_attention_are_refused(run, bundle, phantoms, tmp_pat
         "--attention-images", 3,
     )  # fmt: skip
     assert answer.code == 2
-    assert "3" in answer.err
+    assert "at least 10 images" in answer.err
     assert not (tmp_path / "new").exists()

@@ -116,7 +116,7 @@ def evaluate(
         ),
     ] = False,
     attention_images: Annotated[
-        int, typer.Option(min=20, help="Images that --attention uses at most.")
+        int, typer.Option(help="Images that --attention uses at most.")
     ] = 500,
     quiet: QuietOption = False,
 ) -> None:
