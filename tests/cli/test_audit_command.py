@@ -71,7 +71,7 @@ def test_a_clean_set_may_be_used(run, collection, tmp_path):
 
 
 def test_planted_faults_are_all_found(run, collection, tmp_path):
-    root = collection()
+    root = collection(80)  # of fewer, the judge is not sure enough of all
     train, test = root / "train", root / "test"
     # A copy in the other split, a recompressed copy under the other label, a patient in both.
     shutil.copy(train / "NORMAL" / "trainNORMAL000.jpeg", test / "NORMAL" / "copy.jpeg")
