@@ -10,6 +10,7 @@ from pneumoscope.evaluation import (
     compute_auc,
     delong_interval,
     rank_within_folds,
+    wilson_interval,
 )
 
 
@@ -57,6 +58,13 @@ def test_it_agrees_with_a_bootstrap_over_clusters(rng):
 def test_too_few_clusters_have_no_interval(labels, clusters):
     scores = np.linspace(0, 1, len(labels))
     assert clustered_auc_interval(np.array(labels), scores, np.array(clusters)) is None
+
+
+def test_a_perfect_ranking_has_a_width_all_the_same():
+    labels = np.repeat([0, 1], 20)
+    interval = clustered_auc_interval(labels, labels * 1.0, np.arange(40))
+    assert interval == wilson_interval(20, 20)
+    assert clustered_auc_interval(labels, -labels * 1.0, np.arange(40)) == wilson_interval(0, 20)
 
 
 def test_ranks_undo_the_scales_of_folds():

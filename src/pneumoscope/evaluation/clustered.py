@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from pneumoscope.evaluation.arrays import Labels, Scores
-from pneumoscope.evaluation.intervals import Interval, Z
+from pneumoscope.evaluation.intervals import Interval, Z, wilson_interval
 
 
 def rank_within_folds(scores: Scores, folds: NDArray[np.int64]) -> Scores:
@@ -29,8 +29,9 @@ def clustered_auc_interval(
 ) -> Interval | None:
     """Return the 95 % interval of the AUC for clustered images (Obuchowski 1997), cut to 0..1.
 
-    With one image a cluster it is nearly DeLong's. None where a class has images of fewer than two
-    clusters.
+    With one image a cluster it is DeLong's. Where no pair is ranked wrongly it would have no width,
+    and gets that of a proportion of n of n, n being the clusters of the rarer class. None where a
+    class has images of fewer than two clusters.
     """
     positive = labels == 1
     _, member = np.unique(clusters, return_inverse=True)
@@ -40,15 +41,18 @@ def clustered_auc_interval(
     placed = _place(positive, scores)
     auc = placed[positive].mean()
     total = int(member.max()) + 1
-    sums, variance = {}, 0.0
+    sums, variance, fewest = {}, 0.0, total
     for is_positive, rows in ((True, positive), (False, ~positive)):
         present = len(np.unique(member[rows]))
         if present < 2:
             return None
+        fewest = min(fewest, present)
         spread = sums[is_positive] = np.bincount(member[rows], placed[rows] - auc, total)
         variance += present / (present - 1) * (spread**2).sum() / sizes[is_positive] ** 2
     shared = (sums[True] * sums[False]).sum()
     variance += 2 * total / (total - 1) * shared / (sizes[True] * sizes[False])
+    if auc in {0.0, 1.0}:
+        return wilson_interval(int(auc) * fewest, fewest)
     half = Z * np.sqrt(max(variance, 0.0))
     return Interval(max(0.0, float(auc - half)), min(1.0, float(auc + half)))
 

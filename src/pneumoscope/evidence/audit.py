@@ -262,13 +262,13 @@ def _caution_shortcuts(audit: Audit) -> list[str]:
 
 
 def _caution_labels(audit: Audit) -> list[str]:
-    n = len(audit.judgement.suspects)
-    if not n:
+    n, auc = len(audit.judgement.suspects), audit.judgement.auc
+    if not n or auc is None:
         return []
     what = "1 label is" if n == 1 else f"{n} labels are"
     return [
-        f"{what} suspect ({n / audit.judgement.judged:.1%} of those judged): have a reader look at "
-        "them, without being told the label."
+        f"{what} suspect ({n / audit.judgement.judged:.1%} of those judged, by a judge whose AUC "
+        f"is {auc:.2f}): have a reader look at them, without being told the label."
     ]
 
 

@@ -86,7 +86,7 @@ def write_page(
         probe_names=[probe.name for probe in audit.contrasts[0].probes],
         has_same_label=any(contrast.about == "acquisition" for contrast in audit.contrasts),
         absent=[
-            f"{say_name(probe.name).capitalize()}: {probe.reason}."
+            f"{_capitalise(say_name(probe.name))}: {probe.reason}."
             for probe in audit.contrasts[0].probes
             if probe.reason
         ],
@@ -167,6 +167,10 @@ def _say_trust(auc: float | None) -> str:
     if auc >= 0.85:
         return "it errs often enough that many of its suspects will be labelled rightly."
     return "it cannot tell the classes apart well enough, and its suspects mean little."
+
+
+def _capitalise(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _show_probe(probe: Probe) -> str:
