@@ -120,4 +120,4 @@ def _compare(
 def _measure_distance(values: NDArray[np.float64], other: NDArray[np.bool_]) -> float | None:
     known = ~np.isnan(values)
     one, two = values[known & ~other], values[known & other]
-    return float(ks_2samp(one, two).statistic) if len(one) and len(two) else None
+    return float(ks_2samp(one, two, method="asymp").statistic) if len(one) and len(two) else None
