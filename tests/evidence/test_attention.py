@@ -94,7 +94,8 @@ def test_without_it_nothing_of_it_is_written(bundle, strangers, tmp_path):
     result = evaluate_bundle(bundle, strangers, tmp_path / "out")
     assert "attention" not in result.metrics[result.stage][result.split]
     assert not (tmp_path / "out" / "attention.json").exists()
-    assert "looking at the lungs" not in (tmp_path / "out" / "report.html").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Not asked: <code>pneumoscope evaluate --attention</code>" in page
 
 
 def test_an_older_answer_does_not_stand_beside_a_newer_one(bundle, strangers, tmp_path):

@@ -174,7 +174,8 @@ class _Resources(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         named = dict(attrs)
-        self.fetched += [named[key] for key in ("src", "href", "data", "srcset") if key in named]
+        found = [named[key] for key in ("src", "href", "data", "srcset") if key in named]
+        self.fetched += [source for source in found if not source.startswith("#")]
         if tag in {"script", "iframe", "link", "object", "embed"}:
             self.fetched.append(f"<{tag}>")
 
@@ -299,7 +300,9 @@ def test_unreadable_images_are_left_out_and_named(erring_bundle, strangers, tmp_
     result = evaluate_bundle(erring_bundle, data, tmp_path / "out")
     assert [entry.path.rsplit("/", 1)[1] for entry in result.excluded] == ["broken.jpeg"]
     assert result.metrics["finetuned"]["all"]["n"] == 40
-    assert re.search(r"Left out: \S*broken\.jpeg", (result.out / "report.html").read_text())
+    page = (result.out / "report.html").read_text()
+    assert "<b>1</b> left out" in page
+    assert re.search(r"<li>\S*broken\.jpeg", page)
 
 
 def test_what_the_gate_would_reject_is_judged_and_reported(erring_bundle, strangers, tmp_path):
