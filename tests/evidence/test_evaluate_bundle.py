@@ -20,7 +20,7 @@ from pneumoscope.bundle import read_bundle
 from pneumoscope.datasets import CollectionOptions
 from pneumoscope.errors import BundleError, DataError
 from pneumoscope.evidence import evaluate_bundle
-from pneumoscope.evidence.report import _make_shortener
+from pneumoscope.evidence.report import make_shortener
 
 KINDS = ("missed pneumonia", "false alarm", "found pneumonia", "cleared normal")
 NUMBERS = {
@@ -349,9 +349,9 @@ def test_a_table_of_images_is_judged_too(erring_bundle, strangers, tmp_path):
 
 
 def test_images_of_equal_names_are_told_apart_in_the_report():
-    shorten = _make_shortener(["/data/one/a.png", "/data/two/a.png", "/data/two/b.png"])
+    shorten = make_shortener(["/data/one/a.png", "/data/two/a.png", "/data/two/b.png"])
     assert shorten("/data/one/a.png") == "one/a.png"
     assert shorten("/data/two/b.png") == "two/b.png"
-    assert _make_shortener(["/data/one/a.png", "/data/two/b.png"])("/data/two/b.png") == "b.png"
-    rows = _make_shortener(["/data/set.npz#test/3", "/data/set.npz#test/17"])
+    assert make_shortener(["/data/one/a.png", "/data/two/b.png"])("/data/two/b.png") == "b.png"
+    rows = make_shortener(["/data/set.npz#test/3", "/data/set.npz#test/17"])
     assert rows("/data/set.npz#test/17") == "set.npz#test/17"
