@@ -6,7 +6,7 @@ from pneumoscope.evidence.attention import (
     AttentionOptions,
     measure_attention,
 )
-from pneumoscope.evidence.audit import Audit, audit_collection
+from pneumoscope.evidence.audit import audit_collection
 from pneumoscope.evidence.characteristics import fingerprint_images, tabulate_characteristics
 from pneumoscope.evidence.context import EvaluationContext
 from pneumoscope.evidence.cross_validation import (
@@ -24,6 +24,7 @@ from pneumoscope.evidence.evaluation import (
     evaluate_model,
     evaluate_subject,
 )
+from pneumoscope.evidence.findings import Audit
 from pneumoscope.evidence.foreign import ForeignModel, is_foreign, open_model
 from pneumoscope.evidence.influence import measure_localisation, read_lesion
 from pneumoscope.evidence.lungs import LungMasks, outline_lungs

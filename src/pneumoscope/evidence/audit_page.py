@@ -17,9 +17,9 @@ from pneumoscope._files import write_atomically
 from pneumoscope.datasets import LABELS, SPLITS, DuplicatePair, read_radiograph
 from pneumoscope.errors import ImageError
 from pneumoscope.evaluation import wilson_interval
-from pneumoscope.evidence.audit import Audit, count_flow, count_splits, say_name
 from pneumoscope.evidence.audit_figures import draw_distributions, draw_probes
 from pneumoscope.evidence.drift import Drift
+from pneumoscope.evidence.findings import Audit, count_flow, count_splits, say_name
 from pneumoscope.evidence.probes import Probe
 from pneumoscope.evidence.report import make_shortener
 

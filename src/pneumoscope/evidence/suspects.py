@@ -29,7 +29,7 @@ from pneumoscope.evidence.probes import assign_folds
 FILTER = "prune_by_noise_rate"
 #: Whoever the judge is as sure of is a suspect too: of a judge that is sharp everywhere, confident
 #: learning asks more sureness than it has where labels are wrong.
-SURE = 0.95
+SURE = 0.9
 
 
 @dataclass(frozen=True)
