@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import fill
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pneumoscope._probability import format_probability
+from pneumoscope.evaluation.figures.canvas import DARK, LIGHT, save, tidy
 from pneumoscope.evidence.influence import KINDS
 from pneumoscope.evidence.masking import CONDITIONS, apply_condition
 from pneumoscope.images import Geometry, spread_over_image
 from pneumoscope.runtime import CAPTION
 
-_DARK, _LIGHT = "#1f3a5f", "#c8551b"
 _MEASURES = (("auc", "AUC"), ("recall", "sensitivity"), ("specificity", "specificity"))
 _LIKENESS = (
-    ("spearman", "rank correlation", _DARK, "-", "o"),
-    ("spearman_absolute", "rank correlation of absolute values", _LIGHT, "--", "s"),
+    ("spearman", "rank correlation", DARK, "-", "o"),
+    ("spearman_absolute", "rank correlation of absolute values", LIGHT, "--", "s"),
     ("ssim", "structural similarity", "#4d4d4d", ":", "^"),
 )
 _SHOWN = ("lungs_removed", "chest_removed", "only_lungs")
@@ -36,7 +34,7 @@ def plot_conditions(masking: dict[str, Any], folder: Path) -> Path:
             found = masking["conditions"][condition.name]
             if found[key] is None:
                 continue
-            colour = _DARK if row == 0 else _LIGHT
+            colour = DARK if row == 0 else LIGHT
             axes.barh(row, found[key], color=colour, alpha=0.25, height=0.62)
             interval = found["intervals"].get(key)
             if interval:
@@ -48,8 +46,8 @@ def plot_conditions(masking: dict[str, Any], folder: Path) -> Path:
             axes.text(0.5, -0.75, "chance", fontsize=7, ha="center", color="0.4")
         axes.set_yticks(range(len(CONDITIONS)), [condition.title for condition in CONDITIONS])
         axes.set_ylim(len(CONDITIONS) - 0.5, -1)
-        _tidy(axes, "x")
-    return _save(figure, folder, "attention_conditions")
+        tidy(axes, "x")
+    return save(figure, folder, "attention_conditions")
 
 
 def plot_influence(influence: dict[str, Any], folder: Path) -> Path:
@@ -59,19 +57,19 @@ def plot_influence(influence: dict[str, Any], folder: Path) -> Path:
     groups = [name for name in ("NORMAL", "PNEUMONIA", *KINDS) if influence[name]["n"]]
     for row, name in enumerate(groups):
         found = influence[name]
-        axes.barh(row, found["inside"], color=_DARK, alpha=0.3, height=0.6)
+        axes.barh(row, found["inside"], color=DARK, alpha=0.3, height=0.6)
         if found["interval"]:
-            axes.plot(found["interval"], [row, row], color=_DARK, linewidth=2)
-        axes.plot(found["area"], row, "|", color=_LIGHT, markersize=20, markeredgewidth=2.5)
+            axes.plot(found["interval"], [row, row], color=DARK, linewidth=2)
+        axes.plot(found["area"], row, "|", color=LIGHT, markersize=20, markeredgewidth=2.5)
         axes.plot(found["mean_map"], row, "x", color="black", markersize=6)
-    axes.plot([], [], "|", color=_LIGHT, markersize=12, markeredgewidth=2.5, label="share of area")
+    axes.plot([], [], "|", color=LIGHT, markersize=12, markeredgewidth=2.5, label="share of area")
     axes.plot([], [], "x", color="black", label="mean map of all images")
     axes.set_yticks(range(len(groups)), [f"{g} ({influence[g]['n']})" for g in groups])
     axes.invert_yaxis()
     axes.set(xlim=(0, 1), xlabel="share of the heat-map's positive influence inside the lungs")
-    _tidy(axes, "x")
+    tidy(axes, "x")
     axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
-    return _save(figure, folder, "attention_influence")
+    return save(figure, folder, "attention_influence")
 
 
 def plot_randomisation(randomisation: dict[str, Any], folder: Path) -> Path:
@@ -93,9 +91,9 @@ def plot_randomisation(randomisation: dict[str, Any], folder: Path) -> Path:
     axes.axhline(0, color="0.6", linewidth=1)
     axes.set(ylim=(-1.02, 1.05), ylabel="likeness to the original map")
     axes.set_xlabel("randomised from the head down")
-    _tidy(axes, "y")
+    tidy(axes, "y")
     axes.legend(frameon=False, fontsize=8, loc="lower left")
-    return _save(figure, folder, "attention_randomisation")
+    return save(figure, folder, "attention_randomisation")
 
 
 def draw_examples(
@@ -120,7 +118,7 @@ def draw_examples(
             axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
             axes.set_xticks([])
             axes.set_yticks([])
-        line[0].contour(mask, [0.5], colors=_LIGHT, linewidths=1.2)
+        line[0].contour(mask, [0.5], colors=LIGHT, linewidths=1.2)
         side = len(square)
         wide = np.maximum(spread_over_image(maps[row], side, side, Geometry.STRETCH), 0)
         opacity = np.clip(wide / max(float(wide.max()), 1e-9), 0, 1) * 0.6
@@ -130,18 +128,4 @@ def draw_examples(
         line[0].set_ylabel(said, fontsize=8)
     for axes, title in zip(grid[0], columns, strict=True):
         axes.set_title(fill(title, 22), fontsize=8)
-    return _save(figure, folder, "attention_examples")
-
-
-def _tidy(axes: Axes, direction: Literal["x", "y"]) -> None:
-    axes.grid(color="0.92", linewidth=0.8, axis=direction)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _save(figure: Figure, folder: Path, name: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure)
-    figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
-    figure.savefig(folder / f"{name}.png", dpi=130)
-    return folder / f"{name}.png"
+    return save(figure, folder, "attention_examples")

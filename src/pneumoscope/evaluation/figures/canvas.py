@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,9 +14,9 @@ DARK, LIGHT = "#1f3a5f", "#c8551b"
 STYLES = ((DARK, "-", "o"), (LIGHT, "--", "s"), ("#4d4d4d", ":", "^"), ("#7a9a01", "-.", "D"))
 
 
-def tidy(axes: Axes) -> None:
+def tidy(axes: Axes, direction: Literal["both", "x", "y"] = "both") -> None:
     """Leave a light grid and two spines."""
-    axes.grid(color="0.92", linewidth=0.8)
+    axes.grid(color="0.92", linewidth=0.8, axis=direction)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
