@@ -9,13 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from pneumoscope.evaluation.arrays import Labels, Scores
-from pneumoscope.evaluation.comparison import newcombe_paired_interval
-from pneumoscope.evaluation.intervals import Interval, join_intervals, percentile_interval
-from pneumoscope.evaluation.ranking import Ranking, compute_auc
-from pneumoscope.evaluation.resampling import find_clusters, resample
+from pneumoscope.evaluation.comparison import Answers, compare_answers
+from pneumoscope.evaluation.intervals import Interval
 
 
 class Drop(NamedTuple):
@@ -49,29 +45,14 @@ def measure_drops(
     groups
         Patient of each image, None where unknown: it then stands for itself.
     """
-    rankings = Ranking(labels, before), Ranking(labels, after)
-    among = {"sensitivity": labels == 1, "specificity": labels == 0}
-    right = [(scores >= threshold) == (labels == 1) for scores in (before, after)]
-    change = right[0].astype(np.float64) - right[1]
-
-    def measure(weights: Scores) -> dict[str, Scores]:
-        one, other = (ranking.measure(weights)["auc"] for ranking in rankings)
-        parts = {
-            name: (weights[:, rows] @ change[rows]) / weights[:, rows].sum(1)
-            for name, rows in among.items()
-        }
-        return {"auc": one - other, **parts}
-
-    resampled = resample(find_clusters(len(labels), groups), measure, seed=seed)
-    found: dict[str, Drop] = {}
-    aucs = compute_auc(labels, before), compute_auc(labels, after)
-    interval = percentile_interval(resampled["auc"])
-    if aucs[0] is not None and aucs[1] is not None and interval is not None:
-        found["auc"] = Drop(aucs[0] - aucs[1], interval)
-    for name, rows in among.items():
-        if rows.any():
-            formula = newcombe_paired_interval(right[0][rows], right[1][rows])
-            wider = join_intervals([formula, percentile_interval(resampled[name])])
-            assert wider is not None  # there are rows
-            found[name] = Drop(float(change[rows].mean()), wider)
-    return found
+    found = compare_answers(
+        labels, Answers(before, threshold), Answers(after, threshold), groups, seed
+    )
+    drops: dict[str, Drop] = {}
+    for name in ("auc", "sensitivity", "specificity"):
+        if name in found:
+            lost = found[name]
+            interval = lost.by_method.get("bootstrap") if name == "auc" else lost.interval
+            if interval is not None:
+                drops[name] = Drop(lost.difference, interval)
+    return drops
