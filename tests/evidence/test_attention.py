@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pneumoscope.errors import DataError
-from pneumoscope.evidence import AttentionOptions, Questions, evaluate_bundle, read_lesion
+from pneumoscope.errors import DataError, ModelError
+from pneumoscope.evidence import (
+    AttentionOptions,
+    Questions,
+    describe_bundle,
+    evaluate_bundle,
+    evaluate_subject,
+    read_lesion,
+)
 from pneumoscope.evidence.attention import describe_attention
 from pneumoscope.evidence.masking import CONDITIONS
 
@@ -102,8 +110,18 @@ def test_an_older_answer_does_not_stand_beside_a_newer_one(bundle, strangers, tm
     out = tmp_path / "out"
     out.mkdir()
     (out / "attention.json").write_text("{}")
+    (out / "report.pdf").write_bytes(b"%PDF-")
     evaluate_bundle(bundle, strangers, out)
     assert not (out / "attention.json").exists()
+    assert not (out / "report.pdf").exists()
+
+
+def test_a_model_without_heat_maps_is_told_before_the_long_work(bundle, strangers, tmp_path):
+    subject = dataclasses.replace(describe_bundle(bundle), predictor=None)
+    questions = Questions(attention=QUICK)
+    with pytest.raises(ModelError, match="gives no heat-maps"):
+        evaluate_subject(subject, strangers, tmp_path / "out", questions=questions)
+    assert not (tmp_path / "out").exists()
 
 
 def test_lesions_are_read_where_they_are_known(strangers):

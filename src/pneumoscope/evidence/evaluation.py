@@ -160,9 +160,15 @@ def evaluate_subject(
     DataError
         The split is empty, or has one class only; a subgroup is unknown; the earlier evaluation
         is not one of the same images, the internal one not of this model; `out` holds other things.
+    ModelError
+        `attention` is asked of a model without heat-maps.
     """
     check_out(out, _OURS)
     questions = questions or Questions()
+    if questions.attention and subject.predictor is None:
+        raise ModelError(
+            f"{subject.name} gives no heat-maps, which --attention asks about: it takes a bundle."
+        )
     earlier = read_earlier(questions.earlier) if questions.earlier else None
     home = None
     if questions.internal:
@@ -215,7 +221,8 @@ def evaluate_subject(
     )
     points = {subject.stage: subject.operating_points}
     remove_robustness(out)
-    (out / "attention.json").unlink(missing_ok=True)  # of an earlier evaluation
+    for name in ("attention.json", "report.pdf"):  # of an earlier evaluation
+        (out / name).unlink(missing_ok=True)
     metrics = write_evaluation(
         out,
         predictions,
@@ -374,17 +381,8 @@ def _look(
     options: AttentionOptions,
     progress: Progress | None,
 ) -> Callable[[], Attention]:
-    """Return what will ask where the model looks, when it is called.
-
-    Raises
-    ------
-    ModelError
-        The model has no heat-maps.
-    """
-    if subject.predictor is None:
-        raise ModelError(
-            f"{subject.name} gives no heat-maps, which --attention asks about: it takes a bundle."
-        )
+    """Return what will ask where the model looks, when it is called."""
+    assert subject.predictor is not None  # asked before the long work
     return partial(
         measure_attention,
         subject.predictor,
