@@ -42,7 +42,7 @@ def judge_run(run: Path) -> Outcome:
     """Return what a finished run gives on its test part."""
     test = pl.read_csv(run / "predictions.csv").filter(split="test")
     test = test.filter(stage=test["stage"][-1])  # the final stage
-    marked = mark_leaked(_add_copies(read_manifest(run / "manifest.parquet")))
+    marked = mark_leaked(read_manifest(run / "manifest.parquet"))
     leaks = (pl.col("patient_in_train") | pl.col("copy_in_train")).fill_null(False).alias("leaked")
     columns = ("patient_in_train", "copy_in_train")
     test = test.drop(columns, strict=False).join(marked.select("path", *columns), on="path")
@@ -66,11 +66,6 @@ def judge_run(run: Path) -> Outcome:
         sensitivity_leaked=find_share(labels & leaked),
         sensitivity_clean=find_share(labels & ~leaked),
     )
-
-
-def _add_copies(frame: pl.DataFrame) -> pl.DataFrame:
-    """Name sets of copies where a manifest of an older version does not: equal files only."""
-    return frame if "copies" in frame.columns else frame.with_columns(copies=pl.col("sha256"))
 
 
 def _read_threshold(run: Path) -> float:
