@@ -28,8 +28,8 @@ from pneumoscope.datasets import (
     open_collection,
 )
 from pneumoscope.evaluation import compute_auc
-from pneumoscope.evidence.descriptions import describe_shapes
-from pneumoscope.evidence.suspects import judge_out_of_fold, make_judge
+from pneumoscope.evidence.audit.descriptions import describe_shapes
+from pneumoscope.evidence.audit.suspects import judge_out_of_fold, make_judge
 
 FILTERS = ("prune_by_noise_rate", "confident_learning", "predicted_neq_given")
 #: A filter of cleanlab's, and from which score on an image is a suspect whatever it says.

@@ -35,7 +35,7 @@ from pneumoscope._files import write_atomically
 from pneumoscope.bundle import Bundle, Calibration
 from pneumoscope.datasets import build_manifest, load_pixels, open_collection
 from pneumoscope.evaluation import FittedCalibration, compute_auc, update_calibration
-from pneumoscope.evidence.precisions import answer_squares, choose_points
+from pneumoscope.evidence.equipment.precisions import answer_squares, choose_points
 from pneumoscope.training import Silent, TrainingRequest, load_recipe, resume, train
 
 RECIPE = Path(__file__).with_name("adaptation.yaml")

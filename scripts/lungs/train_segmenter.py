@@ -1,4 +1,4 @@
-"""Train the small network that outlines lungs, and write `src/pneumoscope/evidence/lungs.onnx`.
+"""Train the small network that outlines lungs, and write it to `evidence/attention/lungs.onnx`.
 
     python scripts/lungs/train_segmenter.py runs/NAME/manifest.parquet
 
@@ -23,10 +23,10 @@ from torch import nn
 from torch.nn import functional
 
 from pneumoscope.datasets.phantom import Disease, draw_phantom
-from pneumoscope.evidence.lungs import SIDE, clean_mask, judge_mask, prepare_squares
+from pneumoscope.evidence.attention.lungs import SIDE, clean_mask, judge_mask, prepare_squares
 
 WIDTHS = (12, 24, 36, 48)
-OUT = Path(__file__).parents[2] / "src" / "pneumoscope" / "evidence" / "lungs.onnx"
+OUT = Path(__file__).parents[2] / "src" / "pneumoscope" / "evidence" / "attention" / "lungs.onnx"
 
 Plane = NDArray[np.float32]
 

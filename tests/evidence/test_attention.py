@@ -14,12 +14,11 @@ from pneumoscope.evidence import (
     AttentionOptions,
     Questions,
     describe_bundle,
-    evaluate_bundle,
     evaluate_subject,
     read_lesion,
 )
-from pneumoscope.evidence.attention import describe_attention
-from pneumoscope.evidence.masking import CONDITIONS
+from pneumoscope.evidence.attention.masking import CONDITIONS
+from pneumoscope.evidence.attention.measurement import describe_attention
 
 QUICK = AttentionOptions(most=30, randomised=4, draws=1)
 FIGURES = ("conditions", "influence", "randomisation", "examples")
@@ -28,7 +27,9 @@ FIGURES = ("conditions", "influence", "randomisation", "examples")
 @pytest.fixture(scope="module")
 def result(bundle, strangers, tmp_path_factory):
     out = tmp_path_factory.mktemp("attention") / "out"
-    return evaluate_bundle(bundle, strangers, out, questions=Questions(attention=QUICK))
+    return evaluate_subject(
+        describe_bundle(bundle), strangers, out, questions=Questions(attention=QUICK)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +77,8 @@ def test_figures_and_report_show_it(result):
 
 
 def test_the_same_seed_gives_the_same_numbers(bundle, strangers, tmp_path, tree):
-    again = evaluate_bundle(
-        bundle, strangers, tmp_path / "out", questions=Questions(attention=QUICK)
+    again = evaluate_subject(
+        describe_bundle(bundle), strangers, tmp_path / "out", questions=Questions(attention=QUICK)
     )
     assert json.loads((again.out / "attention.json").read_text()) == tree
 
@@ -89,7 +90,9 @@ def test_images_without_lungs_are_left_out_and_said(bundle, tmp_path, rng):
             noise = rng.integers(0, 256, (64, 64), dtype=np.uint8)
             Image.fromarray(noise).save(tmp_path / "data" / label / f"{number}.png")
     questions = Questions(attention=QUICK)
-    found = evaluate_bundle(bundle, tmp_path / "data", tmp_path / "out", questions=questions)
+    found = evaluate_subject(
+        describe_bundle(bundle), tmp_path / "data", tmp_path / "out", questions=questions
+    )
     tree = json.loads((found.out / "attention.json").read_text())
     assert tree["used"] == {"NORMAL": 0, "PNEUMONIA": 0}
     assert sum(tree["masks_not_used"].values()) == 12
@@ -99,7 +102,7 @@ def test_images_without_lungs_are_left_out_and_said(bundle, tmp_path, rng):
 
 
 def test_without_it_nothing_of_it_is_written(bundle, strangers, tmp_path):
-    result = evaluate_bundle(bundle, strangers, tmp_path / "out")
+    result = evaluate_subject(describe_bundle(bundle), strangers, tmp_path / "out")
     assert "attention" not in result.metrics[result.stage][result.split]
     assert not (tmp_path / "out" / "attention.json").exists()
     page = (tmp_path / "out" / "report.html").read_text()
@@ -111,7 +114,7 @@ def test_an_older_answer_does_not_stand_beside_a_newer_one(bundle, strangers, tm
     out.mkdir()
     (out / "attention.json").write_text("{}")
     (out / "report.pdf").write_bytes(b"%PDF-")
-    evaluate_bundle(bundle, strangers, out)
+    evaluate_subject(describe_bundle(bundle), strangers, out)
     assert not (out / "attention.json").exists()
     assert not (out / "report.pdf").exists()
 

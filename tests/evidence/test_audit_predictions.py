@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pneumoscope.errors import DataError
-from pneumoscope.evidence.predictions_file import read_predictions
+from pneumoscope.evidence.audit.predictions_file import read_predictions
 
 PATHS = ["/data/set/NORMAL/a.png", "/data/set/PNEUMONIA/a.png", "/data/set/PNEUMONIA/b.png"]
 

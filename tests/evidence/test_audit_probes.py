@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from pneumoscope.datasets import FEATURES
-from pneumoscope.evidence.descriptions import describe_shapes
-from pneumoscope.evidence.drift import compare_splits
-from pneumoscope.evidence.probes import PROBES, assign_folds, probe_shortcuts, run_probe
-from pneumoscope.evidence.suspects import find_suspects, judge_out_of_fold
+from pneumoscope.evidence.audit.descriptions import describe_shapes
+from pneumoscope.evidence.audit.drift import compare_splits
+from pneumoscope.evidence.audit.probes import PROBES, assign_folds, probe_shortcuts, run_probe
+from pneumoscope.evidence.audit.suspects import find_suspects, judge_out_of_fold
 
 N = 400
 

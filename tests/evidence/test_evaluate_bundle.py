@@ -19,8 +19,8 @@ from pneumoscope._files import hash_file
 from pneumoscope.bundle import read_bundle
 from pneumoscope.datasets import CollectionOptions
 from pneumoscope.errors import BundleError, DataError
-from pneumoscope.evidence import evaluate_bundle
-from pneumoscope.evidence.report import make_shortener
+from pneumoscope.evidence import describe_bundle, evaluate_subject
+from pneumoscope.evidence.report.html import make_shortener
 
 KINDS = ("missed pneumonia", "false alarm", "found pneumonia", "cleared normal")
 NUMBERS = {
@@ -31,7 +31,9 @@ NUMBERS = {
 
 @pytest.fixture(scope="module")
 def result(erring_bundle, strangers, tmp_path_factory):
-    return evaluate_bundle(erring_bundle, strangers, tmp_path_factory.mktemp("judged") / "out")
+    return evaluate_subject(
+        describe_bundle(erring_bundle), strangers, tmp_path_factory.mktemp("judged") / "out"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,7 @@ def test_nothing_is_chosen_on_the_judged_images(erring_bundle, result, strangers
     swapped = tmp_path / "swapped"
     shutil.copytree(strangers / "NORMAL", swapped / "PNEUMONIA")
     shutil.copytree(strangers / "PNEUMONIA", swapped / "NORMAL")
-    other = evaluate_bundle(erring_bundle, swapped, tmp_path / "out")
+    other = evaluate_subject(describe_bundle(erring_bundle), swapped, tmp_path / "out")
     one, two = result.metrics["finetuned"]["all"], other.metrics["finetuned"]["all"]
     assert two["threshold"] == threshold
     assert (two["tp"], two["fn"]) == (one["fp"], one["tn"])
@@ -116,14 +118,14 @@ def test_the_bundle_and_the_data_are_left_as_they_were(bundle, strangers, tmp_pa
         return {str(p): hash_file(p) for p in files if p.is_file()}
 
     before = snapshot()
-    evaluate_bundle(bundle, strangers, tmp_path / "out")
+    evaluate_subject(describe_bundle(bundle), strangers, tmp_path / "out")
     assert snapshot() == before
 
 
 def test_judging_twice_gives_the_same_files(erring_bundle, strangers, result, tmp_path):
     shutil.copytree(result.out, tmp_path / "out")  # its own folder is written anew
     (tmp_path / "out" / "metrics.json").write_text("{}")
-    again = evaluate_bundle(erring_bundle, strangers, tmp_path / "out")
+    again = evaluate_subject(describe_bundle(erring_bundle), strangers, tmp_path / "out")
     for name in ("metrics.json", "predictions.csv", "figures/roc.png", "figures/gallery.png"):
         assert (again.out / name).read_bytes() == (result.out / name).read_bytes(), name
 
@@ -209,7 +211,7 @@ def test_images_of_unknown_names_cannot_write_into_the_page(erring_bundle, stran
         (tmp_path / "data" / label).mkdir(parents=True)
         for number, file in enumerate(sorted((strangers / label).iterdir())[:4]):
             shutil.copy(file, tmp_path / "data" / label / f"{number}{hostile}")
-    result = evaluate_bundle(erring_bundle, tmp_path / "data", tmp_path / "out")
+    result = evaluate_subject(describe_bundle(erring_bundle), tmp_path / "data", tmp_path / "out")
     text = (result.out / "report.html").read_text()
     assert "onerror=alert(1)&gt;" in text
     assert "<img src=x" not in text
@@ -219,7 +221,7 @@ def test_images_of_unknown_names_cannot_write_into_the_page(erring_bundle, stran
 
 
 def test_images_of_the_training_are_noticed(bundle, phantoms, tmp_path):
-    result = evaluate_bundle(bundle, phantoms, tmp_path / "out")
+    result = evaluate_subject(describe_bundle(bundle), phantoms, tmp_path / "out")
     seen = len(read_bundle(bundle).training_images().sha256)
     sentence = f"{seen} of 60 images"
     (warning,) = [w for w in result.warnings if "was trained or chosen on" in w]
@@ -229,7 +231,7 @@ def test_images_of_the_training_are_noticed(bundle, phantoms, tmp_path):
 
 
 def test_the_unseen_among_seen_images_are_judged_apart(bundle, phantoms, tmp_path):
-    result = evaluate_bundle(bundle, phantoms, tmp_path / "out")
+    result = evaluate_subject(describe_bundle(bundle), phantoms, tmp_path / "out")
     seen = len(read_bundle(bundle).training_images().sha256)
     written = json.loads((result.out / "metrics.json").read_text())
     assert written[result.stage]["unseen"]["n"] == 60 - seen
@@ -261,7 +263,7 @@ def kaggle_like(strangers, tmp_path):
 def test_the_test_split_is_judged_where_there_is_one(
     bundle, kaggle_like, tmp_path, wanted, split, n
 ):
-    result = evaluate_bundle(bundle, kaggle_like, tmp_path / "out", split=wanted)
+    result = evaluate_subject(describe_bundle(bundle), kaggle_like, tmp_path / "out", split=wanted)
     assert result.split == split
     assert result.metrics["finetuned"][split]["n"] == n
     assert any(f"{n} of 40 images" in note for note in result.notes)
@@ -276,28 +278,28 @@ def test_the_test_split_is_judged_where_there_is_one(
 )
 def test_a_split_that_cannot_be_judged_is_refused(bundle, kaggle_like, tmp_path, split, sentence):
     with pytest.raises(DataError, match=sentence):
-        evaluate_bundle(bundle, kaggle_like, tmp_path / "out", split=split)
+        evaluate_subject(describe_bundle(bundle), kaggle_like, tmp_path / "out", split=split)
     assert not (tmp_path / "out").exists()
 
 
 def test_foreign_folders_are_not_written_into(bundle, strangers, tmp_path):
     (tmp_path / "thesis.docx").touch()
     with pytest.raises(DataError, match=r"holds other things, such as thesis\.docx"):
-        evaluate_bundle(bundle, strangers, tmp_path)
+        evaluate_subject(describe_bundle(bundle), strangers, tmp_path)
     with pytest.raises(DataError, match="is a file"):
-        evaluate_bundle(bundle, strangers, tmp_path / "thesis.docx")
+        evaluate_subject(describe_bundle(bundle), strangers, tmp_path / "thesis.docx")
 
 
 def test_a_bundle_that_is_none_is_refused(strangers, tmp_path):
     with pytest.raises(BundleError, match="is not a bundle"):
-        evaluate_bundle(strangers, strangers, tmp_path / "out")
+        evaluate_subject(describe_bundle(strangers), strangers, tmp_path / "out")
 
 
 def test_unreadable_images_are_left_out_and_named(erring_bundle, strangers, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(strangers, data)
     (data / "NORMAL" / "broken.jpeg").write_bytes(b"\xff\xd8\xff\xe0")
-    result = evaluate_bundle(erring_bundle, data, tmp_path / "out")
+    result = evaluate_subject(describe_bundle(erring_bundle), data, tmp_path / "out")
     assert [entry.path.rsplit("/", 1)[1] for entry in result.excluded] == ["broken.jpeg"]
     assert result.metrics["finetuned"]["all"]["n"] == 40
     page = (result.out / "report.html").read_text()
@@ -312,7 +314,7 @@ def test_what_the_gate_would_reject_is_judged_and_reported(erring_bundle, strang
     grey = Image.open(sorted((data / "NORMAL").iterdir())[0])
     tinted = Image.merge("RGB", [grey, grey.point(lambda v: v // 2), grey])
     tinted.save(data / "NORMAL" / "tinted.png")
-    result = evaluate_bundle(erring_bundle, data, tmp_path / "out")
+    result = evaluate_subject(describe_bundle(erring_bundle), data, tmp_path / "out")
     numbers = result.metrics["finetuned"]["all"]
     assert numbers["n"] == 41
     assert numbers["as_decided"]["rejected"] == pytest.approx(1 / 41)
@@ -345,8 +347,8 @@ def test_a_table_of_images_is_judged_too(erring_bundle, strangers, tmp_path):
             for file in sorted((strangers / label).iterdir())[:5]:
                 writer.writerow([file, label])
     options = CollectionOptions(label_column="finding")
-    result = evaluate_bundle(
-        erring_bundle, tmp_path / "list.csv", tmp_path / "out", options=options
+    result = evaluate_subject(
+        describe_bundle(erring_bundle), tmp_path / "list.csv", tmp_path / "out", options=options
     )
     assert result.metrics["finetuned"]["all"]["n"] == 10
 

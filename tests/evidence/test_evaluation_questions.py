@@ -12,7 +12,7 @@ import pytest
 
 from pneumoscope.errors import DataError
 from pneumoscope.evaluation import compute_metrics, fit_temperature
-from pneumoscope.evidence import Questions, evaluate_bundle
+from pneumoscope.evidence import Questions, describe_bundle, evaluate_subject
 
 
 def _list_images(folder):
@@ -38,13 +38,15 @@ def table(strangers, tmp_path_factory):
 def result(erring_bundle, table, tmp_path_factory):
     questions = Questions(prevalences=(0.1,), subgroups=("age", "ward"))
     out = tmp_path_factory.mktemp("asked") / "out"
-    return evaluate_bundle(erring_bundle, table, out, questions=questions)
+    return evaluate_subject(describe_bundle(erring_bundle), table, out, questions=questions)
 
 
 @pytest.fixture(scope="module")
 def earlier(bundle, strangers, tmp_path_factory):
     """The same images, judged by a bundle with other thresholds."""
-    return evaluate_bundle(bundle, strangers, tmp_path_factory.mktemp("before") / "out").out
+    return evaluate_subject(
+        describe_bundle(bundle), strangers, tmp_path_factory.mktemp("before") / "out"
+    ).out
 
 
 def _numbers(result):
@@ -149,7 +151,12 @@ def test_a_column_that_makes_no_subgroups_is_refused(
 ):
     monkeypatch.setattr("pneumoscope.evidence.summary._MOST_GROUPS", 39)
     with pytest.raises(DataError, match=sentence):
-        evaluate_bundle(bundle, table, tmp_path / "out", questions=Questions(subgroups=(column,)))
+        evaluate_subject(
+            describe_bundle(bundle),
+            table,
+            tmp_path / "out",
+            questions=Questions(subgroups=(column,)),
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -163,8 +170,11 @@ def test_a_prevalence_is_a_share(share):
 
 
 def test_two_models_are_compared_image_by_image(erring_bundle, strangers, earlier, tmp_path):
-    result = evaluate_bundle(
-        erring_bundle, strangers, tmp_path / "out", questions=Questions(earlier=earlier)
+    result = evaluate_subject(
+        describe_bundle(erring_bundle),
+        strangers,
+        tmp_path / "out",
+        questions=Questions(earlier=earlier),
     )
     tree = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert tree == result.comparison
@@ -177,7 +187,7 @@ def test_two_models_are_compared_image_by_image(erring_bundle, strangers, earlie
     assert found["auc"]["delong"]["p"] == 1
     assert "on the same 40 images: AUC" in tree["sentence"]
     # Without the question no old answer stays.
-    evaluate_bundle(erring_bundle, strangers, tmp_path / "out")
+    evaluate_subject(describe_bundle(erring_bundle), strangers, tmp_path / "out")
     assert not (tmp_path / "out" / "comparison.json").exists()
 
 
@@ -190,8 +200,8 @@ def test_a_table_from_elsewhere_is_matched_by_file_name(
         writer = csv.writer(stream)
         writer.writerow(["path", "label", "probability"])
         writer.writerows((*row, 0.9 if row[1] == "PNEUMONIA" else 0.1) for row in rows)
-    result = evaluate_bundle(
-        erring_bundle,
+    result = evaluate_subject(
+        describe_bundle(erring_bundle),
         strangers,
         tmp_path / "out",
         questions=Questions(earlier=tmp_path / "theirs.csv"),
@@ -208,8 +218,11 @@ def test_images_moved_to_another_place_are_known_by_content(
         (tmp_path / "moved" / label).mkdir(parents=True)
         for number, file in enumerate(sorted((strangers / label).iterdir(), reverse=True)):
             shutil.copy(file, tmp_path / "moved" / label / f"{label}{number}.jpeg")
-    result = evaluate_bundle(
-        erring_bundle, tmp_path / "moved", tmp_path / "out", questions=Questions(earlier=earlier)
+    result = evaluate_subject(
+        describe_bundle(erring_bundle),
+        tmp_path / "moved",
+        tmp_path / "out",
+        questions=Questions(earlier=earlier),
     )
     assert result.comparison["differences"]["auc"]["difference"] == pytest.approx(0)
 
@@ -240,10 +253,10 @@ def test_what_cannot_be_compared_is_said_before_the_work(
 ):
     frame = pl.read_csv(earlier / "predictions.csv")
     _change(frame, what).write_csv(tmp_path / "theirs.csv")
-    monkeypatch.setattr("pneumoscope.evidence.evaluation._predict", None)
+    monkeypatch.setattr("pneumoscope.evidence.evaluation.predict_images", None)
     with pytest.raises(DataError, match=sentence):
-        evaluate_bundle(
-            bundle,
+        evaluate_subject(
+            describe_bundle(bundle),
             strangers,
             tmp_path / "out",
             questions=Questions(earlier=tmp_path / "theirs.csv"),
@@ -252,7 +265,12 @@ def test_what_cannot_be_compared_is_said_before_the_work(
 
 def test_a_folder_without_predictions_is_none_to_compare_with(bundle, strangers, tmp_path):
     with pytest.raises(DataError, match="--compare takes the folder of an earlier evaluation"):
-        evaluate_bundle(bundle, strangers, tmp_path / "out", questions=Questions(earlier=tmp_path))
+        evaluate_subject(
+            describe_bundle(bundle),
+            strangers,
+            tmp_path / "out",
+            questions=Questions(earlier=tmp_path),
+        )
 
 
 def test_random_answers_of_unequal_worth_are_told_apart(erring_bundle, strangers, tmp_path):
@@ -265,8 +283,8 @@ def test_random_answers_of_unequal_worth_are_told_apart(erring_bundle, strangers
             "probability": [float(label == "PNEUMONIA") for _, label in images],
         }
     ).write_csv(tmp_path / "oracle.csv")
-    result = evaluate_bundle(
-        erring_bundle,
+    result = evaluate_subject(
+        describe_bundle(erring_bundle),
         strangers,
         tmp_path / "out",
         questions=Questions(earlier=tmp_path / "oracle.csv"),

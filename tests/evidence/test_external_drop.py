@@ -133,10 +133,10 @@ def test_the_drop_comes_first_in_print_and_report(bundle, finished_run, stranger
 
 
 def test_images_at_home_that_the_bundle_has_seen_are_named(bundle, phantoms, tmp_path):
-    from pneumoscope.evidence import evaluate_bundle
+    from pneumoscope.evidence import describe_bundle, evaluate_subject
 
     out = tmp_path / "home"
-    evaluate_bundle(bundle, phantoms, out)
+    evaluate_subject(describe_bundle(bundle), phantoms, out)
     threshold = read_bundle(bundle).info.operating_points["balanced"].threshold
     found = read_internal(out, threshold)
     assert found.split == "unseen"

@@ -16,7 +16,7 @@ from PIL import Image
 
 from pneumoscope.errors import ModelError
 from pneumoscope.evidence import ModelDescription, parse_description, read_description
-from pneumoscope.evidence.values import Scale
+from pneumoscope.evidence.foreign.values import Scale
 from pneumoscope.images import (
     Geometry,
     Normalisation,
@@ -281,7 +281,11 @@ def test_the_examples_are_found_at_all():
 
 
 def test_the_reference_names_every_field_and_every_meaning():
-    from pneumoscope.evidence.description import InputDescription, Meaning, OutputDescription
+    from pneumoscope.evidence.foreign.description import (
+        InputDescription,
+        Meaning,
+        OutputDescription,
+    )
 
     models = (ModelDescription, InputDescription, OutputDescription, Scale)
     fields = {name for model in models for name in model.model_fields}

@@ -20,8 +20,7 @@ from pneumoscope.evaluation import choose_operating_points
 from pneumoscope.evaluation.calibration import fit_calibration
 from pneumoscope.evidence import (
     describe_bundle,
-    evaluate_bundle,
-    evaluate_model,
+    describe_foreign,
     evaluate_subject,
     open_model,
     parse_description,
@@ -99,8 +98,8 @@ def parted(strangers, tmp_path_factory):
 @pytest.fixture(scope="module")
 def both(erring_bundle, strangers, tmp_path_factory):
     out = tmp_path_factory.mktemp("both")
-    ours = evaluate_bundle(erring_bundle, strangers, out / "ours")
-    theirs = evaluate_model(_open_own(erring_bundle), strangers, out / "theirs")
+    ours = evaluate_subject(describe_bundle(erring_bundle), strangers, out / "ours")
+    theirs = evaluate_subject(describe_foreign(_open_own(erring_bundle)), strangers, out / "theirs")
     return ours, theirs
 
 
@@ -162,14 +161,18 @@ def test_which_file_was_judged_is_written_down(both, erring_bundle):
 
 
 def test_judging_twice_gives_the_same_numbers(both, erring_bundle, strangers, tmp_path):
-    again = evaluate_model(_open_own(erring_bundle), strangers, tmp_path / "out")
+    again = evaluate_subject(
+        describe_foreign(_open_own(erring_bundle)), strangers, tmp_path / "out"
+    )
     for name in ("metrics.json", "predictions.csv"):
         assert (again.out / name).read_bytes() == (both[1].out / name).read_bytes()
 
 
 def test_stated_thresholds_decide(erring_bundle, strangers, tmp_path):
     text = OWN + "threshold: 0.4\nreferral_band: {rule_out: 0.3, rule_in: 0.7}\n"
-    result = evaluate_model(_open_own(erring_bundle, text), strangers, tmp_path / "out")
+    result = evaluate_subject(
+        describe_foreign(_open_own(erring_bundle, text)), strangers, tmp_path / "out"
+    )
     points = result.metrics["model"]["all"]["operating_points"]
     assert {name: point["threshold"] for name, point in points.items()} == {
         "rule_out": 0.3, "balanced": 0.4, "rule_in": 0.7,
@@ -184,7 +187,7 @@ def test_stated_thresholds_decide(erring_bundle, strangers, tmp_path):
 
 
 def test_constant_answers_are_pointed_out(linear, strangers, tmp_path):
-    result = evaluate_model(linear(1e-4, 1.0), strangers, tmp_path / "out")
+    result = evaluate_subject(describe_foreign(linear(1e-4, 1.0)), strangers, tmp_path / "out")
     (warning,) = [w for w in result.warnings if "nearly the same" in w]
     assert "probability 0.7311 to 0.7311" in warning
     assert "not normalised" in warning
@@ -199,7 +202,7 @@ def test_an_output_the_wrong_way_round_is_pointed_out(linear, rng, tmp_path, slo
             noise = rng.normal(level + rng.normal(0, 4), 40, (64, 64)).clip(0, 255)
             image = Image.fromarray(noise.astype(np.uint8))
             image.save(tmp_path / "data" / label / f"{number}.png")
-    result = evaluate_model(linear(slope), tmp_path / "data", tmp_path / "out")
+    result = evaluate_subject(describe_foreign(linear(slope)), tmp_path / "data", tmp_path / "out")
     auc = result.metrics["model"]["all"]["auc"]
     assert (auc > 0.9) if slope > 0 else (auc < 0.1)
     said = any("Normal images score higher than pneumonias" in w for w in result.warnings)
@@ -214,7 +217,7 @@ def test_numbers_that_are_no_probabilities_stop_the_work(linear, strangers, tmp_
 
 @pytest.mark.parametrize(("offset", "called"), [(0.0, "PNEUMONIA"), (-10.0, "NORMAL")])
 def test_one_decision_for_all_images_is_pointed_out(linear, strangers, tmp_path, offset, called):
-    result = evaluate_model(linear(10.0, offset), strangers, tmp_path / "out")
+    result = evaluate_subject(describe_foreign(linear(10.0, offset)), strangers, tmp_path / "out")
     (warning,) = [w for w in result.warnings if "the threshold does not fit" in w]
     assert warning.startswith(f"All 40 images are called {called} (probability ")
     assert result.metrics["model"]["all"]["fn"] == (0 if called == "PNEUMONIA" else 20)
@@ -225,8 +228,10 @@ def test_one_decision_for_all_images_is_pointed_out(linear, strangers, tmp_path,
 
 def test_calibration_is_fitted_on_the_other_part_alone(linear, parted, tmp_path):
     model = linear(20.0, -3.0)
-    result = evaluate_model(model, parted, tmp_path / "a", split="test", calibrate_on="val")
-    val = evaluate_model(model, parted, tmp_path / "b", split="val")
+    result = evaluate_subject(
+        describe_foreign(model), parted, tmp_path / "a", split="test", calibrate_on="val"
+    )
+    val = evaluate_subject(describe_foreign(model), parted, tmp_path / "b", split="val")
     rows = pl.read_csv(val.out / "predictions.csv")
     labels = (rows["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
     fitted = fit_calibration(labels, rows["logit"].to_numpy())
@@ -252,7 +257,12 @@ def test_labels_that_are_judged_move_no_threshold(linear, parted, tmp_path):
     (swapped / "test" / "PNEUMONIA").rename(swapped / "test" / "NORMAL")
     (swapped / "test" / "x").rename(swapped / "test" / "PNEUMONIA")
     found = [
-        evaluate_model(linear(20.0, -3.0), data, tmp_path / f"out{number}", calibrate_on="val")
+        evaluate_subject(
+            describe_foreign(linear(20.0, -3.0)),
+            data,
+            tmp_path / f"out{number}",
+            calibrate_on="val",
+        )
         for number, data in enumerate((parted, swapped))
     ]
     one, two = (r.metrics["model"]["test"]["operating_points"] for r in found)
@@ -275,8 +285,8 @@ def test_patients_who_are_judged_set_no_threshold(linear, strangers, tmp_path):
         for number, file in enumerate(found)
     ]
     pl.DataFrame(rows).write_csv(tmp_path / "list.csv")
-    result = evaluate_model(
-        linear(20.0), tmp_path / "list.csv", tmp_path / "out", calibrate_on="val"
+    result = evaluate_subject(
+        describe_foreign(linear(20.0)), tmp_path / "list.csv", tmp_path / "out", calibrate_on="val"
     )
     assert any("fitted on 8 images of val (4 with" in note for note in result.notes)
     assert any("2 images of val were left out of that" in note for note in result.notes)
@@ -295,7 +305,9 @@ def test_thresholds_are_never_chosen_on_what_is_judged(
     linear, parted, tmp_path, split, part, sentence
 ):
     with pytest.raises(DataError, match=sentence):
-        evaluate_model(linear(20.0), parted, tmp_path / "out", split=split, calibrate_on=part)
+        evaluate_subject(
+            describe_foreign(linear(20.0)), parted, tmp_path / "out", split=split, calibrate_on=part
+        )
     assert not (tmp_path / "out").exists()
 
 

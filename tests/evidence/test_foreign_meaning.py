@@ -11,8 +11,8 @@ from scipy.special import expit, logit, softmax
 
 from pneumoscope.bundle import Calibration
 from pneumoscope.errors import ModelError
-from pneumoscope.evidence.description import Meaning, OutputDescription
-from pneumoscope.evidence.meaning import check_count, convert_to_logits
+from pneumoscope.evidence.foreign.description import Meaning, OutputDescription
+from pneumoscope.evidence.foreign.meaning import check_count, convert_to_logits
 
 
 def _read(values, meaning, index=None):

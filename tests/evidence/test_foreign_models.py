@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pneumoscope.errors import MissingExtraError, ModelError, WeightsError
 from pneumoscope.evidence import is_foreign, open_model, parse_description
-from pneumoscope.evidence.engines import _choose_backend
+from pneumoscope.evidence.foreign.engines import _choose_backend
 
 ENGINES = ("openvino", "onnxruntime")
 SIZE = (24, 32)

@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 
 from pneumoscope.datasets.phantom import Disease, draw_phantom
-from pneumoscope.evidence.counterexamples import SIDE, crop, draw_thing, shuffle, turn, vary
-from pneumoscope.evidence.gating import Radiographs, fit_gate, fit_population
+from pneumoscope.evidence.equipment.counterexamples import (
+    SIDE,
+    crop,
+    draw_thing,
+    shuffle,
+    turn,
+    vary,
+)
+from pneumoscope.evidence.equipment.gating import Radiographs, fit_gate, fit_population
 from pneumoscope.images import from_array
 from pneumoscope.runtime.gate import InputGate
 from pneumoscope.runtime.population import PopulationCheck

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pneumoscope.evidence.influence import KINDS, measure_influence, measure_localisation
+from pneumoscope.evidence.attention.influence import KINDS, measure_influence, measure_localisation
 
 SIZE = 70
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pneumoscope.datasets.phantom import Disease, draw_phantom
-from pneumoscope.evidence.lungs import (
+from pneumoscope.evidence.attention.lungs import (
     SIDE,
     MaskFault,
     clean_mask,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pneumoscope.bundle import OperatingPointInfo
-from pneumoscope.evidence.masking import (
+from pneumoscope.evidence.attention.masking import (
     CONDITIONS,
     apply_condition,
     measure_masking,
@@ -152,6 +152,10 @@ def test_a_model_that_reads_the_lungs_needs_them(signs):
     assert set(found) == {condition.name for condition in CONDITIONS}
     low, high = found["lungs_removed"]["intervals"]["auc"]
     assert low <= found["lungs_removed"]["auc"] <= high
+    lost = found["lungs_removed"]["auc_lost"]
+    assert lost["value"] == pytest.approx(1 - found["lungs_removed"]["auc"])
+    assert 0 < lost["interval"][0] < lost["value"] < lost["interval"][1]
+    assert found["only_lungs"]["auc_lost"]["value"] == pytest.approx(0)
 
 
 def test_a_shape_that_tells_the_label_is_found_out(signs):

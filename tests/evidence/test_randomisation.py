@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from pneumoscope.bundle import WEIGHTS, pack_tensors, read_bundle, view_tensors, write_files
 from pneumoscope.errors import BundleError
-from pneumoscope.evidence.randomisation import (
+from pneumoscope.evidence.attention.randomisation import (
     MEASURES,
     STAGES,
     compare_maps,

@@ -18,8 +18,13 @@ from pneumoscope.bundle import (
 from pneumoscope.cli.app import app
 from pneumoscope.datasets import build_manifest, open_collection
 from pneumoscope.errors import DataError, PneumoscopeError
-from pneumoscope.evidence import RecalibrationPlan, evaluate_bundle, recalibrate_bundle
-from pneumoscope.evidence.sample_size import check_cases, count_needed, list_shortages
+from pneumoscope.evidence import (
+    RecalibrationPlan,
+    describe_bundle,
+    evaluate_subject,
+    recalibrate_bundle,
+)
+from pneumoscope.evidence.recalibration.sample_size import check_cases, count_needed, list_shortages
 from pneumoscope.runtime import equal_reference
 
 
@@ -41,8 +46,8 @@ def made(offering, strangers, tmp_path_factory):
     out = tmp_path_factory.mktemp("recalibrated") / "bundle"
     with pytest.MonkeyPatch.context() as patch:
         # Scores of a hardly trained network lie so close that bf16 may change one decision of 40.
-        patch.setattr("pneumoscope.evidence.precisions.MAX_DECISIONS_CHANGED", 1)
-        patch.setattr("pneumoscope.evidence.precisions.MAX_AUC_CHANGE", 1)
+        patch.setattr("pneumoscope.evidence.equipment.precisions.MAX_DECISIONS_CHANGED", 1)
+        patch.setattr("pneumoscope.evidence.equipment.precisions.MAX_AUC_CHANGE", 1)
         return recalibrate_bundle(offering, out, RecalibrationPlan(strangers), ignore)
 
 
@@ -95,7 +100,7 @@ def test_every_precision_gets_thresholds_of_its_own(made):
 def test_a_precision_that_no_longer_agrees_is_dropped_and_said(
     offering, strangers, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("pneumoscope.evidence.precisions.MAX_DECISIONS_CHANGED", -1)
+    monkeypatch.setattr("pneumoscope.evidence.equipment.precisions.MAX_DECISIONS_CHANGED", -1)
     found = recalibrate_bundle(offering, tmp_path / "out", RecalibrationPlan(strangers), ignore)
     assert found.bundle.info.precisions == {}
     assert any("bf16 was dropped: against fp32" in note for note in found.record.notes)
@@ -111,7 +116,7 @@ def test_a_precision_that_does_not_run_here_is_dropped_and_said(
             raise PneumoscopeError("This machine answers otherwise.")
         return Predictor(bundle, **options)
 
-    monkeypatch.setattr("pneumoscope.evidence.recalibration.Predictor", refuse)
+    monkeypatch.setattr("pneumoscope.evidence.recalibration.recalibrating.Predictor", refuse)
     found = recalibrate_bundle(offering, tmp_path / "out", RecalibrationPlan(strangers), ignore)
     assert found.bundle.info.precisions == {}
     assert any("could not be judged here: This machine" in note for note in found.notes)
@@ -156,7 +161,7 @@ def test_the_sample_counts_as_seen_from_then_on(made, strangers, tmp_path):
     frame = build_manifest(open_collection(strangers)).frame
     images = ImageHashes(tuple(frame["sha256"]), tuple(frame["phash"]))
     assert made.bundle.training_images().find(images).all()
-    judged = evaluate_bundle(made.bundle.path, strangers, tmp_path / "judged")
+    judged = evaluate_subject(describe_bundle(made.bundle.path), strangers, tmp_path / "judged")
     assert any("trained or chosen on" in text for text in judged.warnings)
 
 
@@ -219,7 +224,7 @@ def test_sizes_follow_the_rule_of_three():
 
 
 def test_no_image_is_judged_by_a_fit_that_it_was_part_of():
-    from pneumoscope.evidence.crossfitting import compare_by_folds
+    from pneumoscope.evidence.recalibration.crossfitting import compare_by_folds
 
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 60)

@@ -8,7 +8,7 @@ import pytest
 from PIL import ImageFile
 
 from pneumoscope.errors import PneumoscopeError
-from pneumoscope.evidence.printing import print_report
+from pneumoscope.evidence.report.printing import print_report
 
 PAGE = '<html><body><h1 id="a">Numbers</h1><p style="display: grid">0.97</p></body></html>'
 

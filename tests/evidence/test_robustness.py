@@ -14,11 +14,17 @@ from PIL import Image
 from pneumoscope.bundle import OperatingPointInfo
 from pneumoscope.evaluation import Interval
 from pneumoscope.evaluation.paired_drop import Drop
-from pneumoscope.evidence import Questions, RobustnessPlan, evaluate_bundle, measure_robustness
-from pneumoscope.evidence.robustness import draw_sample
-from pneumoscope.evidence.robustness_result import TOLERANCES
-from pneumoscope.evidence.robustness_writing import plot_robustness, write_robustness
-from pneumoscope.evidence.shifts import SHIFTS
+from pneumoscope.evidence import (
+    Questions,
+    RobustnessPlan,
+    describe_bundle,
+    evaluate_subject,
+    measure_robustness,
+)
+from pneumoscope.evidence.robustness.measurement import draw_sample
+from pneumoscope.evidence.robustness.result import TOLERANCES
+from pneumoscope.evidence.robustness.shifts import SHIFTS
+from pneumoscope.evidence.robustness.writing import plot_robustness, write_robustness
 from pneumoscope.images import PreprocessingSpec
 
 SIDE = 32
@@ -236,8 +242,8 @@ def test_the_files_say_what_was_found(result, tmp_path):
 def evaluated(erring_bundle, strangers, tmp_path_factory):
     out = tmp_path_factory.mktemp("shifted") / "out"
     plan = RobustnessPlan(24, shifts=[BY_NAME["noise"], BY_NAME["flat"]])
-    return evaluate_bundle(
-        erring_bundle, strangers, out, questions=Questions(robustness=plan)
+    return evaluate_subject(
+        describe_bundle(erring_bundle), strangers, out, questions=Questions(robustness=plan)
     ), plan
 
 
@@ -276,7 +282,7 @@ def test_a_break_amid_shifts_leaves_the_evaluation_whole(
     out = tmp_path / "out"
     questions = Questions(robustness=replace(plan, progress=stop))
     with pytest.raises(KeyboardInterrupt):
-        evaluate_bundle(erring_bundle, strangers, out, questions=questions)
+        evaluate_subject(describe_bundle(erring_bundle), strangers, out, questions=questions)
     assert (out / "report.html").is_file()
     assert (out / "metrics.json").is_file()
     assert not (out / "robustness.json").exists()
@@ -288,7 +294,7 @@ def test_an_evaluation_without_shifts_leaves_none_of_an_earlier_one(
     earlier, _ = evaluated
     out = tmp_path / "out"
     shutil.copytree(earlier.out, out)
-    evaluate_bundle(erring_bundle, strangers, out)
+    evaluate_subject(describe_bundle(erring_bundle), strangers, out)
     assert not (out / "robustness.json").exists()
     assert not list((out / "figures").glob("shifts.*"))
     assert (

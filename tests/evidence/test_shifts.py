@@ -13,8 +13,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import norm
 
 from pneumoscope.datasets.phantom import Disease, draw_phantom
-from pneumoscope.evidence.distortions import add_noise, blur, rotate
-from pneumoscope.evidence.shifts import SHIFTS
+from pneumoscope.evidence.robustness.distortions import add_noise, blur, rotate
+from pneumoscope.evidence.robustness.shifts import SHIFTS
 
 BY_NAME = {shift.name: shift for shift in SHIFTS}
 SQUARES = st.integers(32, 48).flatmap(

@@ -115,13 +115,13 @@ def test_an_interrupted_pretraining_ends_as_if_it_had_not_been(pretrained, phant
 
 
 def test_a_folder_is_not_taken_twice(pretrained, phantoms, tmp_path):
-    with pytest.raises(RunError, match="holds a finished backbone"):
+    with pytest.raises(RunError, match="is a finished pretraining"):
         pretrain(_ask(phantoms, pretrained.backbone.parent), Silent())
     with pytest.raises(RunError, match="holds no pretraining to resume"):
         pretrain(_ask(phantoms, tmp_path / "new"), Silent(), resume=True)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").touch()
-    with pytest.raises(RunError, match="is not empty, and no pretraining"):
+    with pytest.raises(RunError, match=r"holds other things, such as thesis\.tex"):
         pretrain(_ask(phantoms, tmp_path / "full"), Silent())
 
 

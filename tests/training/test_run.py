@@ -110,10 +110,10 @@ def test_a_finished_or_foreign_folder_is_never_overwritten(finished_run, phantom
     with pytest.raises(RunError, match="finished"):
         resume(finished_run, Silent())
     (tmp_path / "note.txt").write_text("mine")
-    with pytest.raises(RunError, match="not empty"):
+    with pytest.raises(RunError, match=r"holds other things, such as note\.txt"):
         train(TrainingRequest(phantoms, tmp_path, recipe, "none"), Silent())
     assert (tmp_path / "note.txt").read_text() == "mine"
-    with pytest.raises(RunError, match="no run to resume"):
+    with pytest.raises(RunError, match="no training run to resume"):
         resume(tmp_path, Silent())
 
 

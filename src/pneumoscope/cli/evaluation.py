@@ -181,7 +181,7 @@ def evaluate(
             progress=partial(progress, "Evaluating"),
         )
     if pdf:
-        from pneumoscope.evidence.printing import print_report
+        from pneumoscope.evidence.report.printing import print_report
 
         print_report(result.out / "report.html", result.out / "report.pdf")
     _print_result(result, quiet)

@@ -130,11 +130,16 @@ def train(
         _refuse_settings(context)
     if folds is None and seeds > 1:
         raise typer.BadParameter("--seeds repeats a cross-validation: add --folds.")
+    is_crossed = training.CrossValidationFolder(out).config.is_file()
+    if resume and request is not None and folds is None and is_crossed:
+        raise typer.BadParameter(
+            f"{out} holds a cross-validation: add its --folds, or give --out and --resume alone."
+        )
     plan = None
     if request is not None and folds is not None:
         plan = training.CrossValidationRequest(request, folds, seeds)
     moved = device if _is_given(context, "device") else None
-    if plan or (request is None and training.CrossValidationFolder(out).config.is_file()):
+    if plan or (request is None and is_crossed):
         with TrainingDisplay(quiet=quiet) as display:
             if plan and not resume:
                 crossed = training.cross_validate(plan, display)

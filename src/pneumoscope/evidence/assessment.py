@@ -26,14 +26,14 @@ from pneumoscope.evaluation import (
     plot_roc,
     tabulate_thresholds,
 )
-from pneumoscope.evidence.attention import Attention
-from pneumoscope.evidence.context import EvaluationContext
+from pneumoscope.evidence.attention.measurement import Attention
 from pneumoscope.evidence.external import compare_external
-from pneumoscope.evidence.gallery import GalleryTile, draw_gallery
 from pneumoscope.evidence.questions import Questions
-from pneumoscope.evidence.report import write_report
-from pneumoscope.evidence.robustness_result import RobustnessResult
-from pneumoscope.evidence.robustness_writing import write_robustness
+from pneumoscope.evidence.report.context import EvaluationContext
+from pneumoscope.evidence.report.gallery import GalleryTile, draw_gallery
+from pneumoscope.evidence.report.page import write_report
+from pneumoscope.evidence.robustness.result import RobustnessResult
+from pneumoscope.evidence.robustness.writing import write_robustness
 from pneumoscope.evidence.summary import (
     CalibrationPart,
     Points,

@@ -13,7 +13,7 @@ from pneumoscope.datasets import load_pixels
 from pneumoscope.errors import DataError, ModelError
 from pneumoscope.evaluation import choose_operating_points
 from pneumoscope.evaluation.calibration import fit_calibration
-from pneumoscope.evidence.foreign import ForeignModel
+from pneumoscope.evidence.foreign.model import ForeignModel
 from pneumoscope.evidence.subject import Subject, describe_foreign
 
 #: Parts of the data that may set thresholds; test is for judging alone.

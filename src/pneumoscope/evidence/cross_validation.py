@@ -10,13 +10,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pneumoscope import __version__
 from pneumoscope._files import replace_atomically, write_atomically
-from pneumoscope._probability import format_probability
 from pneumoscope.evaluation import plot_folds, plot_roc, pool_predictions
-from pneumoscope.evidence.report import embed_figure
+from pneumoscope.evidence.report.html import embed_figures, open_templates
 
 #: What is told of every fold: key in `cross_validation.json`, key in `metrics.json`.
 _NUMBERS = {
@@ -200,16 +198,13 @@ def _draw_figures(folder: Path, tree: dict[str, Any], predictions: pl.DataFrame)
 
 
 def _write_page(path: Path, tree: dict[str, Any], figures: dict[str, Path]) -> None:
-    environment = Environment(
-        loader=PackageLoader("pneumoscope.evidence"), autoescape=True, undefined=StrictUndefined
-    )
-    environment.filters["probability"] = format_probability
-    environment.filters["number"] = _make_formatter(3)
-    environment.filters["fine"] = _make_formatter(4)
-    page = environment.get_template("cross_validation.html").render(
+    templates = open_templates()
+    templates.filters["number"] = _make_formatter(3)
+    templates.filters["fine"] = _make_formatter(4)
+    page = templates.get_template("cross_validation.html").render(
         tree=tree,
         names=_NAMES,
-        figures={name: embed_figure(figure) for name, figure in figures.items()},
+        figures=embed_figures(figures),
         version=__version__,
     )
     write_atomically(path, page)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pneumoscope.errors import DataError
 from pneumoscope.evaluation import PREVALENCES
-from pneumoscope.evidence.attention import AttentionOptions
-from pneumoscope.evidence.robustness import RobustnessPlan
+from pneumoscope.evidence.attention.measurement import AttentionOptions
+from pneumoscope.evidence.robustness.measurement import RobustnessPlan
 
 
 @dataclass(frozen=True)

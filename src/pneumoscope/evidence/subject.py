@@ -12,7 +12,7 @@ import numpy as np
 from pneumoscope.bundle import Bundle, ImageHashes, OperatingPointInfo
 from pneumoscope.evaluation import OperatingPoint
 from pneumoscope.evidence.classifier import Classifier
-from pneumoscope.evidence.foreign import ForeignModel
+from pneumoscope.evidence.foreign.model import ForeignModel
 from pneumoscope.evidence.summary import CalibrationPart
 from pneumoscope.runtime import Predictor, load
 

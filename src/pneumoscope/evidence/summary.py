@@ -24,6 +24,7 @@ from pneumoscope.evaluation import (
     wilson_interval,
 )
 from pneumoscope.evaluation.arrays import Groups, Labels, Scores
+from pneumoscope.evidence.quality import QUALITY
 from pneumoscope.evidence.questions import Questions
 from pneumoscope.runtime import decide_by_band
 
@@ -34,7 +35,7 @@ CARRIED = (
     "path", "sha256", "label", "split", "patient", "subtype", "block", "width", "height", "source",
 )  # fmt: skip
 #: Subgroups that are judged unasked, where the data tell them apart.
-_USUAL = ("subtype", "series", "pixels", "source")
+_USUAL = ("subtype", *QUALITY, "series", "pixels", "source")
 _MOST_GROUPS = 40
 
 
@@ -270,7 +271,8 @@ def find_subgroups(
 ) -> dict[str, list[Subgroup]]:
     """Return column → its groups, judged at one threshold.
 
-    Unasked the kinds of pneumonia, and series, size and source where there are several.
+    Unasked the kinds of pneumonia, thirds of contrast and sharpness, and series, size and source
+    where there are several.
     """
     labels, scores = split_columns(rows)
     groups = rows["patient"].to_list()

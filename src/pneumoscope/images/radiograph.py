@@ -47,6 +47,10 @@ class Radiograph:
     """DICOM ViewPosition, such as PA or LL; None where nothing states it."""
     source: str = ""
 
+    def to_grey(self) -> NDArray[np.uint8]:
+        """Return the pixels as uint8 [H, W], the full range of `bits` over 0..255, to be shown."""
+        return (self.pixels / ((1 << self.bits) - 1) * 255).astype(np.uint8)
+
 
 def from_array(
     array: NDArray[np.generic],

@@ -7,33 +7,33 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pneumoscope._files import take_lock, write_atomically
+from pneumoscope._files import write_atomically
 from pneumoscope.errors import RunError
 from pneumoscope.training.loop import EpochRow
-
-#: What lies in the folder before its configuration says that there is a run to resume.
-_BEFORE_START = frozenset({"state", "logs", "manifest.parquet", "environment.json"})
+from pneumoscope.training.resumable_folder import ResumableFolder
 
 
-class RunFolder:
+class RunFolder(ResumableFolder):
     """A folder `runs/NAME`. What stands under `state/` serves resuming and goes at the end."""
 
+    noun = "training run"
+    before_start = frozenset({"state", "logs", "manifest.parquet", "environment.json"})
+
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.config = path / "config.yaml"
+        super().__init__(path, started="config.yaml", outcome="report.html")
+        self.config = self.started
         self.environment = path / "environment.json"
         self.manifest = path / "manifest.parquet"
         self.history = path / "history.csv"
         self.metrics = path / "metrics.json"
-        self.report = path / "report.html"
+        self.report = self.outcome
         self.bundle = path / "bundle"
         self.best = path / "best.safetensors"
         self.logs = path / "logs"
@@ -48,56 +48,7 @@ class RunFolder:
     @property
     def is_finished(self) -> bool:
         """Whether the run came to its end: its report is written and its state cleared."""
-        return self.report.is_file() and not self.state.exists()
-
-    @contextmanager
-    def hold(self, resume: bool) -> Iterator[None]:
-        """Hold the folder against a second run; it is never overwritten.
-
-        Raises
-        ------
-        RunError
-            The folder is in use, finished, holds something else, or has nothing to resume.
-        """
-        if self.is_finished:
-            raise RunError(
-                f"{self.path} is a finished run, its report is {self.report}: "
-                "choose another --out for a new run."
-            )
-        if resume and not self.config.is_file():
-            raise RunError(f"{self.path} holds no run to resume: leave out --resume to start one.")
-        if not resume and self.path.exists():
-            self._check_free()
-        is_new = not self.path.exists()
-        self.state.mkdir(parents=True, exist_ok=True)
-        with (self.state / "lock").open("w") as lock:
-            if not take_lock(lock.fileno()):
-                raise RunError(
-                    f"{self.path} is in use by another training run: wait for it, or choose "
-                    "another --out."
-                )
-            try:
-                yield
-            finally:
-                if not self.config.is_file():
-                    self._discard(is_new)
-
-    def _check_free(self) -> None:
-        """Refuse a folder that holds anything but what a run killed before its start left."""
-        if self.config.is_file():
-            raise RunError(
-                f"{self.path} is not empty: add --resume to go on with it, or choose another --out."
-            )
-        if any(entry.name not in _BEFORE_START for entry in sorted(self.path.iterdir())):
-            raise RunError(f"{self.path} is not empty: it is not a run, choose another --out.")
-
-    def _discard(self, whole: bool) -> None:
-        """Leave no trace of a run that failed before it started."""
-        for entry in sorted(self.path.iterdir()):
-            if entry.name in _BEFORE_START:
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        if whole and not any(self.path.iterdir()):
-            self.path.rmdir()
+        return self.outcome.is_file() and not self.state.exists()
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write the resolved configuration."""

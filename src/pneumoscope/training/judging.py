@@ -20,6 +20,7 @@ from pneumoscope.evaluation import OperatingPoint, choose_operating_points
 from pneumoscope.evidence import (
     CARRIED,
     EvaluationContext,
+    add_quality,
     fingerprint_images,
     summarise,
     tabulate_characteristics,
@@ -39,7 +40,6 @@ _CARRIED = (
 )  # fmt: skip
 
 
-#: What the predictions say of each image, before the answers of the stages.
 def judge_stages(
     facts: RunFacts,
     network: PneumoniaResNet50,
@@ -66,9 +66,8 @@ def judge_stages(
     images = PixelInputs(pixels, facts.recipe.preprocessing, None, facts.device)
     size = facts.recipe.preprocessing.size
     logits = _predict_stages(networks, facts.recipe.stages, images, rows, size, progress)
-    base = mark_leaked(facts.frame)[rows.tolist()].select(
-        *CARRIED, "patient_in_train", "copy_in_train"
-    )
+    frame = mark_leaked(facts.frame)[rows.tolist()]
+    base = add_quality(frame.select(*CARRIED, "patient_in_train", "copy_in_train"), pixels[rows])
     tables, points = [], {}
     for stage in facts.recipe.stages:
         check_finite(logits[stage.name], stage)

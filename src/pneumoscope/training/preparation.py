@@ -72,7 +72,10 @@ def split_data(data: SplitData, recipe: Recipe, seed: int) -> SplitData:
         grouping=Grouping(recipe.grouping),
         seed=seed,
     )
-    return dataclasses.replace(data, frame=split.frame, notes=(*data.notes, *split.notes))
+    notes = [*data.notes, *split.notes]
+    if data.frame["fold"].null_count() < data.frame.height:
+        notes.append("The folds that the data brings are not used: they are for --folds.")
+    return dataclasses.replace(data, frame=split.frame, notes=tuple(notes))
 
 
 def guard_against_leakage(frame: pl.DataFrame, request: TrainingRequest) -> str | None:

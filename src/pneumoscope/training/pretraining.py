@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pneumoscope._files import take_lock, write_atomically
+from pneumoscope._files import write_atomically
 from pneumoscope.bundle import ImageHashes
 from pneumoscope.datasets import (
     CollectionOptions,
@@ -41,6 +42,7 @@ from pneumoscope.training.environment import choose_device, choose_precision
 from pneumoscope.training.inputs import PixelInputs
 from pneumoscope.training.loop import Observer, derive_seed, one_cycle, report_progress
 from pneumoscope.training.recipe import Augmentation, Precision
+from pneumoscope.training.resumable_folder import ResumableFolder
 
 #: What two looks of an image may differ in: everything that says nothing about disease.
 LOOKS = Augmentation(
@@ -48,7 +50,6 @@ LOOKS = Augmentation(
     gamma=0.7, contrast=0.5, brightness=0.2, blur=1.0, noise=0.05,
 )  # fmt: skip
 _MIN_IMAGES = 20
-_FILES = frozenset({"backbone.safetensors", "pretraining.json", "manifest.parquet", "state"})
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,20 @@ class PretrainingResult:
 
 
 class _Projector(nn.Sequential):
-    """The head that is thrown away after pretraining; contrast is measured behind it."""
+    """The head that is thrown away after pretraining; contrast is measured behind it.
+
+    Normalised over the batch, as in the authors' code: features behind a ReLU share one direction,
+    beside which images hardly differ, and nothing is learned from how near they are.
+    """
 
     def __init__(self) -> None:
-        super().__init__(nn.Linear(2048, 512), nn.ReLU(inplace=True), nn.Linear(512, 128))
+        super().__init__(
+            nn.Linear(2048, 512, bias=False),
+            nn.BatchNorm1d(512),
+            nn.ReLU(inplace=True),
+            nn.Linear(512, 128, bias=False),
+            nn.BatchNorm1d(128),
+        )
 
 
 def pretrain(
@@ -103,32 +114,31 @@ def pretrain(
     RunError
         The folder is in use, finished, or holds something else; the training diverged.
     """
-    out = request.out
-    _check_folder(out, resume)
-    (out / "state").mkdir(parents=True, exist_ok=True)
-    with (out / "state" / "lock").open("w") as lock:
-        if not take_lock(lock.fileno()):
-            raise RunError(f"{out} is in use by another training: choose another --out.")
-        return _Pretraining(request, observer).run()
+    folder = _Folder(request.out)
+    with folder.hold(resume):
+        return _Pretraining(folder, request, observer).run()
 
 
-def _check_folder(out: Path, resume: bool) -> None:
-    if (out / "backbone.safetensors").exists():
-        raise RunError(f"{out} holds a finished backbone: choose another --out.")
-    there = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
-    if out.is_file() or there - _FILES:
-        raise RunError(f"{out} is not empty, and no pretraining: choose another --out.")
-    if resume and "pretraining.json" not in there:
-        raise RunError(f"{out} holds no pretraining to resume: leave out --resume.")
-    if "pretraining.json" in there and not resume:
-        raise RunError(f"{out} holds a pretraining: add --resume to go on, or choose another.")
+class _Folder(ResumableFolder):
+    """The folder of a pretraining; `state/` serves resuming and goes at the end."""
+
+    noun = "pretraining"
+    before_start = frozenset({"manifest.parquet", "state"})
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, started="pretraining.json", outcome="backbone.safetensors")
+        self.record = self.started
+        self.backbone = self.outcome
+        self.manifest = path / "manifest.parquet"
+        self.state = path / "state"
+        self.checkpoint = self.state / "checkpoint.pt"
 
 
 class _Pretraining:
     """A pretraining under way."""
 
-    def __init__(self, request: PretrainingRequest, observer: Observer) -> None:
-        self.request, self.observer = request, observer
+    def __init__(self, folder: _Folder, request: PretrainingRequest, observer: Observer) -> None:
+        self.folder, self.request, self.observer = folder, request, observer
         self.device = choose_device(request.device)
         precision = choose_precision(Precision.AUTO, self.device)
         bf16 = precision is Precision.BF16
@@ -148,7 +158,6 @@ class _Pretraining:
             self.parameters, lr=request.learning_rate, weight_decay=request.weight_decay, fused=True
         )
         self.history: list[dict[str, float]] = []
-        self.checkpoint = request.out / "state" / "checkpoint.pt"
 
     def run(self) -> PretrainingResult:
         """Bring the pretraining to its end."""
@@ -161,16 +170,15 @@ class _Pretraining:
         while len(self.history) < self.request.epochs:
             self._run_epoch(inputs, frame.height)
         images = ImageHashes(tuple(frame["sha256"]), tuple(frame["phash"]))
-        backbone = self.request.out / "backbone.safetensors"
         phantom = "phantom" in frame["source"].to_list()
         facts = BackboneFacts(self.spec.normalisation, images, phantom)
-        save_backbone(backbone, self.network, facts)
-        self.checkpoint.unlink(missing_ok=True)
-        return PretrainingResult(backbone, frame.height, self.history[-1]["agreement"])
+        save_backbone(self.folder.backbone, self.network, facts)
+        shutil.rmtree(self.folder.state, ignore_errors=True)
+        return PretrainingResult(self.folder.backbone, frame.height, self.history[-1]["agreement"])
 
     def _read_images(self) -> pl.DataFrame:
         """Return the rows to learn from; written down, so that resuming takes the same."""
-        file = self.request.out / "manifest.parquet"
+        file = self.folder.manifest
         if file.is_file():
             return read_manifest(file)
         say = self.observer.on_message
@@ -190,7 +198,7 @@ class _Pretraining:
     def _reopen(self) -> None:
         """Read back how far the training is, or write down that it begins."""
         plan = _describe(self.request)
-        file = self.request.out / "pretraining.json"
+        file = self.folder.record
         if not file.is_file():
             self._write_history(plan)
             return
@@ -201,15 +209,17 @@ class _Pretraining:
                     f"{self.request.out} was started with {name} {then['plan'].get(name)}, asked "
                     f"for is {value}: --resume goes on as it was started."
                 )
-        if self.checkpoint.is_file():
+        if self.folder.checkpoint.is_file():
             try:
-                tree = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+                tree = torch.load(
+                    self.folder.checkpoint, map_location=self.device, weights_only=True
+                )
                 self.network.load_state_dict(tree["network"])
                 self.projector.load_state_dict(tree["projector"])
                 self.optimiser.load_state_dict(tree["optimiser"])
                 self.history = tree["history"]
             except READ_ERRORS as error:
-                raise RunError(f"{self.checkpoint} is damaged: start anew.") from error
+                raise RunError(f"{self.folder.checkpoint} is damaged: start anew.") from error
 
     def _run_epoch(self, inputs: PixelInputs, n: int) -> None:
         started, epoch = time.perf_counter(), len(self.history) + 1
@@ -266,12 +276,12 @@ class _Pretraining:
             "optimiser": self.optimiser.state_dict(),
             "history": self.history,
         }
-        save_tree(self.checkpoint, tree)
+        save_tree(self.folder.checkpoint, tree)
         self._write_history(_describe(self.request))
 
     def _write_history(self, plan: dict[str, Any]) -> None:
         text = json.dumps({"plan": plan, "history": self.history}, indent=2)
-        write_atomically(self.request.out / "pretraining.json", text + "\n")
+        write_atomically(self.folder.record, text + "\n")
 
 
 def measure_contrast(projected: Tensor, temperature: float) -> tuple[Tensor, float]:

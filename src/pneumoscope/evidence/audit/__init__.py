@@ -1,0 +1,1 @@
+"""The audit of a collection before anything is trained on it."""

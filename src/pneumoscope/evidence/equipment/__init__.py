@@ -1,0 +1,1 @@
+"""What a bundle learns from its calibration part: thresholds, precisions, gate statistics."""

@@ -1,0 +1,1 @@
+"""A bundle for another site: thresholds and calibration from a small labelled sample."""

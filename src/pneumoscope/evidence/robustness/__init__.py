@@ -1,0 +1,1 @@
+"""What a model loses under stated shifts of its input."""

@@ -1,0 +1,78 @@
+"""Which images are judged, and what is known of them beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from pneumoscope.bundle import ImageHashes
+from pneumoscope.datasets import SPLITS, Collection, Layout, count_images, read_columns
+from pneumoscope.errors import DataError
+
+
+def mark_seen(frame: pl.DataFrame, training_images: ImageHashes | None) -> pl.DataFrame:
+    """Add `seen`, where it is known which images the model was trained on."""
+    if training_images is None:
+        return frame
+    images = ImageHashes(tuple(frame["sha256"]), tuple(frame["phash"]))
+    seen = pl.Series("seen", training_images.find(images))
+    # A patient, or a copy, of whom the model saw one image is no stranger to it.
+    return frame.with_columns(seen).with_columns(pl.col("seen").any().over("group"))
+
+
+def join_columns(
+    frame: pl.DataFrame, collection: Collection, wanted: Sequence[str]
+) -> pl.DataFrame:
+    """Add columns of the manifest that a person brought, where the frame has none of that name."""
+    missing = [name for name in wanted if name not in frame.columns]
+    if not missing or collection.layout is not Layout.MANIFEST:
+        return frame
+    return frame.join(read_columns(collection.root, missing), on="path", how="left")
+
+
+def choose_split(
+    frame: pl.DataFrame, layout: Layout, wanted: str | None
+) -> tuple[pl.DataFrame, str, str]:
+    """Return the rows that are judged, the split's name, and how that is said.
+
+    Raises
+    ------
+    DataError
+        No such split, or it has one class only.
+    """
+    present = [name for name in SPLITS if name in frame["split"].drop_nulls().to_list()]
+    if wanted not in {None, "all", *SPLITS}:
+        raise DataError(f"--split takes train, val, test or all, found {wanted!r}.")
+    split = wanted or ("test" if "test" in present else "all")
+    rows = frame if split == "all" else frame.filter(pl.col("split") == split)
+    if rows["label"].n_unique() < 2:
+        counts = count_labels(rows)
+        raise DataError(
+            f"The split {split!r} has {counts['NORMAL']} NORMAL and "
+            f"{counts['PNEUMONIA']} PNEUMONIA images, both are needed; the data has "
+            f"{', '.join(present) or 'no splits'}: choose with --split, or --split all."
+        )
+    said = "all images" if split == "all" else f"the split {split!r}"
+    return rows, split, f"Judged on {said}: {rows.height} of {frame.height} images."
+
+
+def list_warnings(frame: pl.DataFrame) -> list[str]:
+    """Say what makes the numbers of these images no result."""
+    warnings = []
+    if "phantom" in frame["source"].to_list():
+        warnings.append("These images are synthetic phantoms: for demonstrations and tests only.")
+    seen = int(frame["seen"].sum()) if "seen" in frame.columns else 0
+    if seen:
+        warnings.append(
+            f"{seen} of {frame.height} images ({seen / frame.height:.0%}) were among those that "
+            "the bundle was trained or chosen on, or are of the same patients: the numbers are too "
+            "good."
+        )
+    return warnings
+
+
+def count_labels(frame: pl.DataFrame) -> dict[str, int]:
+    """Return label → images."""
+    counts = count_images(frame.with_columns(pl.lit("test").alias("split")))
+    return counts["test"]
