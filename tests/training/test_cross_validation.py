@@ -10,8 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
+from typer.testing import CliRunner
 
 from pneumoscope.bundle import read_bundle
+from pneumoscope.cli.app import app
 from pneumoscope.datasets import save_split
 from pneumoscope.errors import DataError, RunError
 from pneumoscope.training import (
@@ -230,6 +232,22 @@ def test_saved_folds_are_the_folds_of_every_seed(phantoms, plan, tmp_path):
     with pytest.raises(DataError, match=r"has 2 folds \(0, 1\), asked were 5"):
         cross_validate(replace(_move(plan, tmp_path / "other"), folds=5), Silent())
     assert not (tmp_path / "other").exists()
+
+
+def test_folds_are_not_used_by_a_plain_run_and_it_says_so(phantoms, head_only, tmp_path):
+    saved = save_split(phantoms, tmp_path / "folds.csv", folds=2, seed=77)
+    request = TrainingRequest(saved.file, tmp_path / "run", head_only, "none", seed=1)
+    result = train(request, Silent())
+    assert "folds that the data brings are not used" in result.folder.report.read_text()
+
+
+def test_a_cross_validation_is_not_resumed_as_a_single_run(phantoms, plan, tmp_path):
+    with pytest.raises(TornError):
+        cross_validate(_move(plan, tmp_path / "cv"), Tear("Seed 5, fold 0"))
+    out = str(tmp_path / "cv")
+    answer = CliRunner().invoke(app, ["train", str(phantoms), "--out", out, "--resume"])
+    assert answer.exit_code == 2
+    assert "add its --folds" in " ".join(answer.output.replace("│", " ").split())
 
 
 # -- the guard ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pneumoscope.errors import RunError, WeightsError
+from pneumoscope.errors import DataError, RunError, WeightsError
 from pneumoscope.network import PneumoniaResNet50, choose_weights, read_backbone_facts
 from pneumoscope.training import PretrainingRequest, Silent, pretrain
 from pneumoscope.training.pretraining import measure_contrast
@@ -123,6 +123,16 @@ def test_a_folder_is_not_taken_twice(pretrained, phantoms, tmp_path):
     (tmp_path / "full" / "thesis.tex").touch()
     with pytest.raises(RunError, match=r"holds other things, such as thesis\.tex"):
         pretrain(_ask(phantoms, tmp_path / "full"), Silent())
+
+
+def test_a_pretraining_that_fails_before_its_start_leaves_nothing(phantoms, tmp_path):
+    files = sorted(phantoms.rglob("*.jpeg"))
+    few = [*files[:10], *files[-9:]]
+    table = {"path": [str(f) for f in few], "label": [f.parent.name for f in few]}
+    pl.DataFrame(table).write_csv(tmp_path / "few.csv")
+    with pytest.raises(DataError, match="needs 20 images, found 19"):
+        pretrain(_ask(tmp_path / "few.csv", tmp_path / "out"), Silent())
+    assert not (tmp_path / "out").exists()
 
 
 def test_resuming_otherwise_than_it_was_started_is_refused(phantoms, tmp_path):
