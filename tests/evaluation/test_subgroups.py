@@ -15,8 +15,8 @@ from pneumoscope.evaluation import compute_metrics, cut_values, judge_subgroups
     [
         (["b", None, " a ", ""], ["b", "unknown", "a", "unknown"]),
         ([1, 0, None, 1.0], ["1", "0", "unknown", "1"]),  # few numbers are categories
-        (["3", "1", "2", "4", "6", "5", ""], ["> 2.66667 to 4.33333", "≤ 2.66667", "≤ 2.66667",
-         "> 2.66667 to 4.33333", "> 4.33333", "> 4.33333", "unknown"]),
+        (["3", "1", "2", "4", "6", "5", ""], ["> 2 to 4", "≤ 2", "≤ 2",
+         "> 2 to 4", "> 4", "> 4", "unknown"]),
         (["1", "2", "3", "4", "5", "6", "x"], ["1", "2", "3", "4", "5", "6", "x"]),
         ([None, "nan"], ["unknown", "unknown"]),
         (["a", "nan", float("inf")], ["a", "unknown", "inf"]),
@@ -29,6 +29,13 @@ def test_values_become_groups(values, names):
 
 def test_numbers_are_cut_where_a_person_says():
     assert cut_values([1, 18, 19, 90], bins=[18, 65]) == ["≤ 18", "≤ 18", "> 18 to 65", "> 65"]
+
+
+def test_edges_are_numbers_that_people_read():
+    sides = [1_000_000 + 1234 * i for i in range(900)]
+    assert set(cut_values(sides)) == {"≤ 1,370,000", "> 1,370,000 to 1,740,000", "> 1,740,000"}
+    years = [2015 + i for i in range(9)]
+    assert set(cut_values(years)) == {"≤ 2017", "> 2017 to 2020", "> 2020"}
 
 
 @settings(max_examples=60, deadline=None)

@@ -238,11 +238,20 @@ def test_the_unseen_among_seen_images_are_judged_apart(bundle, phantoms, tmp_pat
     rows = pl.read_csv(result.out / "predictions.csv")
     assert rows["seen"].sum() == seen
     assert f"{result.stage}, unseen" in (result.out / "report.html").read_text()
+    said = _read_item(result, 5)["text"]
+    assert said.startswith(f"Of 60 images the model was trained or chosen on {seen}, ")
+    assert said.endswith("; the others are judged apart.")
 
 
 def test_strangers_raise_no_such_warning(result):
     assert not [w for w in result.warnings if "trained or chosen on" in w]
     assert "unseen" not in result.metrics[result.stage]
+    assert _read_item(result, 5)["text"].startswith("The model was trained on none of these images")
+
+
+def _read_item(result, number):
+    tree = json.loads((result.out / "report.json").read_text())
+    return next(item for item in tree["items"] if item["number"] == number)
 
 
 # -- splits and refusals --------------------------------------------------------------------------

@@ -130,6 +130,9 @@ def test_metrics_have_the_same_shape_and_make_nothing_up(both):
 
 def test_the_report_says_what_is_not_known_and_who_says_what(both):
     page = (both[1].out / "report.html").read_text(encoding="utf-8")
+    items = json.loads((both[1].out / "report.json").read_text())["items"]
+    assert items[4]["status"] == "not available"
+    assert both[1].metrics[both[1].stage]["all"]["seen"] is None
     text = " ".join(re.sub("<[^>]+>", " ", page).split())
     assert text.index("was trained on these images is not known") < text.index("What was found")
     assert both[1].warnings[0].startswith("Whether the model was trained on these images")

@@ -48,8 +48,9 @@ class Subgroup:
 def cut_values(values: Sequence[object], bins: Sequence[float] | None = None) -> list[str]:
     """Return the name of each image's group, in a word that people read.
 
-    Text stands for itself. Numbers are cut at `bins`, by default at their tertiles; of up to five
-    different ones each is a group. What is empty is `unknown`.
+    Text stands for itself. Numbers are cut at `bins`, by default at their tertiles rounded to
+    where people can read them; of up to five different ones each is a group. What is empty is
+    `unknown`.
     """
     texts = ["" if value is None else str(value).strip() for value in values]
     texts = ["" if text.lower() == "nan" else text for text in texts]
@@ -59,15 +60,28 @@ def cut_values(values: Sequence[object], bins: Sequence[float] | None = None) ->
     known = numbers[~np.isnan(numbers)]
     if bins is None and len(np.unique(known)) <= _FEW:
         return [UNKNOWN if np.isnan(number) else f"{number:g}" for number in numbers]
-    edges = np.unique(np.quantile(known, [1 / 3, 2 / 3]) if bins is None else np.asarray(bins))
-    names = [f"≤ {edges[0]:g}"]
-    names += [f"> {a:g} to {b:g}" for a, b in itertools.pairwise(edges)]
-    names.append(f"> {edges[-1]:g}")
+    edges = _find_tertiles(known) if bins is None else np.unique(np.asarray(bins, np.float64))
+    said = [f"{edge:,.12g}" if abs(edge) >= 10_000 else f"{edge:.12g}" for edge in edges]
+    names = [f"≤ {said[0]}", *(f"> {a} to {b}" for a, b in itertools.pairwise(said))]
+    names.append(f"> {said[-1]}")
     places = np.searchsorted(edges, numbers, "left")
     return [
         UNKNOWN if np.isnan(number) else names[place]
         for number, place in zip(numbers, places, strict=True)
     ]
+
+
+def _find_tertiles(known: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the tertiles with as few digits as move none by more than 1 % of the range."""
+    edges = np.unique(np.quantile(known, [1 / 3, 2 / 3]))
+    if (known == np.floor(known)).all():
+        edges = np.unique(np.floor(edges))  # which cuts whole numbers in the same place
+    most = np.ptp(known) / 100
+    for digits in range(2, 17):
+        rounded = np.array([float(f"{edge:.{digits}g}") for edge in edges])
+        if len(np.unique(rounded)) == len(edges) and np.abs(rounded - edges).max() <= most:
+            return rounded
+    return edges
 
 
 def _parse_numbers(texts: list[str]) -> NDArray[np.float64] | None:
@@ -86,7 +100,7 @@ def order_groups(names: Sequence[str]) -> list[str]:
     def key(name: str) -> tuple[bool, bool, float, str]:
         first = name.removeprefix("≤ ").removeprefix("> ").split(" ")[0]
         try:
-            return name == UNKNOWN, name.startswith(">"), float(first), name
+            return name == UNKNOWN, name.startswith(">"), float(first.replace(",", "")), name
         except ValueError:
             return name == UNKNOWN, False, 0.0, name
 

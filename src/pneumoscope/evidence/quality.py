@@ -15,7 +15,7 @@ def add_quality(frame: pl.DataFrame, pixels: NDArray[np.uint8]) -> pl.DataFrame:
     """Add `contrast` and `sharpness` to the rows of images; a column of that name is kept."""
     columns = measure_quality(pixels)
     return frame.with_columns(
-        pl.Series(name, columns[name].round(4)) for name in QUALITY if name not in frame.columns
+        pl.Series(name, columns[name].round(6)) for name in QUALITY if name not in frame.columns
     )
 
 

@@ -137,6 +137,7 @@ def _summarise_rows(rows: pl.DataFrame, threshold: float) -> dict[str, Any]:
     labels, scores = split_columns(rows)
     found = compute_metrics(labels, scores, threshold, rows["patient"].to_list()).to_dict()
     missed = rows.filter((pl.col("label") == "PNEUMONIA") & (pl.col("probability") < threshold))
+    found["seen"] = int(rows["seen"].sum()) if "seen" in rows.columns else None
     found["false_negatives"] = missed.sort("probability")["path"].to_list()
     return found
 

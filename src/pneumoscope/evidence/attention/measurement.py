@@ -243,8 +243,9 @@ def describe_attention(tree: dict[str, Any]) -> list[str]:
 
 
 def _describe_randomisation(found: dict[str, Any]) -> str:
-    first, last = (found["stages"][place]["spearman"]["mean"] for place in (0, -1))
-    strangers = found["another_image"]["spearman"]["mean"]
+    means = [found["stages"][place]["spearman"]["mean"] for place in (0, -1)]
+    means.append(found["another_image"]["spearman"]["mean"])
+    first, last, strangers = (round(mean, 2) + 0.0 for mean in means)  # no minus before a zero
     verdict = (
         "they change with the model"
         if last < _ALIKE

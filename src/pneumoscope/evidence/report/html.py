@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -24,7 +26,13 @@ def open_templates() -> Environment:
         undefined=StrictUndefined,
     )
     environment.filters["probability"] = format_probability
+    environment.filters["prose"] = set_prose
     return environment
+
+
+def set_prose(text: str) -> Markup:
+    """Return text as HTML, what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def embed_png(png: bytes) -> str:

@@ -97,6 +97,8 @@ def _tell_data(context: EvaluationContext, _metrics: _Tree, _shown: _Tree) -> _T
 
 def _tell_flow(context: EvaluationContext, _metrics: _Tree, _shown: _Tree) -> _Told:
     left_out = len(context.data_summary["excluded"])
+    if not left_out:
+        return ItemStatus.REPORTED, "No file was left out."
     return ItemStatus.REPORTED, f"{left_out} files were left out, each with its reason."
 
 
@@ -106,19 +108,31 @@ def _tell_characteristics(context: EvaluationContext, _metrics: _Tree, _shown: _
     return ItemStatus.PARTLY, "Classes, patients and sizes. Age and sex: not available."
 
 
-def _tell_parts(_context: EvaluationContext, metrics: _Tree, shown: _Tree) -> _Told:
+def _tell_parts(context: EvaluationContext, metrics: _Tree, shown: _Tree) -> _Told:
     final = metrics[metrics["final"]]
     if "leaked" in final:
         return ItemStatus.REPORTED, (
             f"{final['leaked']['n']} test images have their patient or a copy in train: the "
             "numbers are too good, and are given for the others apart."
         )
-    if "unseen" in final:
-        return ItemStatus.REPORTED, (
-            f"Of {shown['n']} images, {shown['n'] - final['unseen']['n']} were known to the model, "
-            "or are of patients who were; the others are judged apart."
+    if context.history is not None:
+        return ItemStatus.REPORTED, "By patient and near-identical copy, as far as both are known."
+    seen = shown.get("seen")
+    if seen is None:
+        return ItemStatus.NOT_AVAILABLE, (
+            "Which images the model was trained on is not known: nobody can say whether these are "
+            "others."
         )
-    return ItemStatus.REPORTED, "By patient and near-identical copy, as far as both are known."
+    if seen:
+        apart = "; the others are judged apart" if "unseen" in final else ""
+        return ItemStatus.REPORTED, (
+            f"Of {shown['n']} images the model was trained or chosen on {seen}, or on others of "
+            f"their patients{apart}."
+        )
+    return ItemStatus.REPORTED, (
+        "The model was trained on none of these images, nor on others of their patients, as far as "
+        "patients are known."
+    )
 
 
 def _tell_reference(context: EvaluationContext, _metrics: _Tree, _shown: _Tree) -> _Told:

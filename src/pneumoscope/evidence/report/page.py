@@ -48,6 +48,8 @@ _ROWS = (
 )
 #: Figures that have a section of their own, by the start of their title.
 _ROBUSTNESS, _HISTORY = "Robustness:", "Training:"
+#: Figures that need the whole width to be read.
+_WIDE = ("Subgroups", "Answers without", "What the model was shown", _ROBUSTNESS)
 SCHEMA = 1
 
 
@@ -104,6 +106,8 @@ def _render(
     shown = metrics[final][split]
     stages = [stage for stage in metrics if stage not in {"final", "external"}]
     characteristics = context.data_summary.get("characteristics", {})
+    attention_figures = context.attention.figures if context.attention else {}
+    shown_figures = [*figures, *attention_figures]
     return templates.get_template("report.html").render(
         context=context,
         metrics=metrics,
@@ -132,8 +136,9 @@ def _render(
         robustness_figures=[name for name in figures if name.startswith(_ROBUSTNESS)],
         history_figures=[name for name in figures if name.startswith(_HISTORY)],
         attention=context.attention,
-        attention_figures=embed_figures(context.attention.figures if context.attention else {}),
+        attention_figures=embed_figures(attention_figures),
         conditions=CONDITIONS,
+        wide=[name for name in shown_figures if name.startswith(_WIDE)],
         tiles=tiles,
         cut=list_cut(tiles, shown),
         threshold=shown["threshold"],
