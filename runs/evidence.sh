@@ -41,7 +41,7 @@ for seed in 0 1 2; do
     if [ ! -f "$backbone/backbone.safetensors" ]; then
       resume=()
       if [ -f "$backbone/pretraining.json" ]; then resume=(--resume); fi
-      pneumoscope pretrain "$split" --size 96 --seed "$seed" --out "$backbone" "${resume[@]}"
+      pneumoscope pretrain "$split" --size 64 --epochs 12 --seed "$seed" --out "$backbone" "${resume[@]}"
     fi
     train "$out/classic-$name" "$split" --recipe classic --seed "$seed" \
       --weights "$backbone/backbone.safetensors" --set preprocessing.size=128 "${allow[@]}"

@@ -33,7 +33,7 @@ def pretrain(
     size: Annotated[int, typer.Option(min=32, help="Side of the images in pixels.")] = 128,
     batch_size: Annotated[
         int, typer.Option(min=2, help="Images a step; each is told from all others of its batch.")
-    ] = 128,
+    ] = 64,
     learning_rate: Annotated[float, typer.Option(min=0, help="At the peak of one cycle.")] = 1e-3,
     seed: SeedOption = 0,
     device: Annotated[str, typer.Option(help="`auto`, `cpu` or `cuda`.")] = "auto",
