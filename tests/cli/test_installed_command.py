@@ -57,6 +57,18 @@ def test_a_closed_standard_input_is_answered_in_a_sentence(bundle):
     assert done.stderr == "error: Standard input is closed: name a file, or pipe one in.\n"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="closing a stream needs a POSIX shell")
+def test_a_closed_standard_output_costs_no_answer(bundle, mixed, tmp_path):
+    table = tmp_path / "results.csv"
+    closing = (
+        f'exec "{COMMAND}" predict "{mixed / "a.jpeg"}" --bundle "{bundle}" --out "{table}" >&-'
+    )
+    done = subprocess.run(["sh", "-c", closing], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert len(table.read_text().splitlines()) == 2
+
+
 def test_misuse_is_one_sentence_and_2(bundle, mixed):
     done = _run("predict", mixed, "--bundle", bundle, "--operating-point", "best")
     assert done.returncode == 2

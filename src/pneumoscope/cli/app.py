@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -60,6 +61,9 @@ def root(
 
 def main() -> None:
     """Run the command line; the entry point that the package installs."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us, as with `>&-`
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the end
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name may hold bytes that are no text; it is printed all the same.
         sys.stdout.reconfigure(errors="backslashreplace")
