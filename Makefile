@@ -75,7 +75,7 @@ bench-suspects: $(STAMP)  ## How many planted wrong labels an audit finds (PNEUM
 	$(PY) benchmarks/label_suspects.py $(ARGS)
 
 bench-memory: $(STAMP)  ## Memory over 50,000 images: it must not grow
-	$(PY) benchmarks/memory.py
+	$(PY) benchmarks/memory.py $(ARGS)
 
 bench-gate: $(STAMP)  ## What the input gate rejects and lets pass (BUNDLE, MANIFEST, OUTSIDE, PNEUMOSCOPE_DATA)
 	$(VENV)/bin/pip download --quiet --no-deps --only-binary=:all: -d .venv-foreign/packages \

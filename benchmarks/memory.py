@@ -1,6 +1,6 @@
 """Whether memory stays flat over a long stream of images.
 
-    python benchmarks/memory.py --images 50000
+    python benchmarks/memory.py --images 50000 --precision int8
 
 Of the model in the box, or of --bundle. The images are JPEG files in memory, a few hundred that
 differ, again and again.
@@ -34,11 +34,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, default=Path("bundled"))
     parser.add_argument("--images", type=int, default=50_000)
+    parser.add_argument("--precision", default="fp32", help="fp32, bf16, int8 or auto")
     parser.add_argument("--jobs", type=int)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        predictor = pneumoscope.load(options.bundle)
+        predictor = pneumoscope.load(options.bundle, precision=options.precision)
         write_phantoms(folder / "images", 300, seed=5, size=256)
         files = [file.read_bytes() for file in sorted((folder / "images").rglob("*.jpeg"))]
 
