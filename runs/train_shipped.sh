@@ -31,6 +31,7 @@ elif [ ! -f "$run/report.html" ]; then
     "${settings[@]}"
 fi
 
+rm -rf "$out/bundle"  # made anew, from the run, which is kept
 pneumoscope bundle equip "$run/bundle" "$run/manifest.parquet" --out "$out/bundle" \
   --outside "$out/parts/adults.csv" --card "$scripts/card.yaml"
 pneumoscope bundle verify "$out/bundle"

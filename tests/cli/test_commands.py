@@ -308,6 +308,12 @@ def test_runs_are_compared(run, finished_run, tmp_path):
     assert "test auc" in answer.out
 
 
+def test_one_run_alone_is_not_compared(run, finished_run):
+    answer = run("runs", "compare", finished_run)
+    assert answer.code == 2
+    assert "two run folders or more" in answer.err
+
+
 def test_caches_are_shown_and_cleared(run, tmp_path, monkeypatch):
     monkeypatch.setenv("PNEUMOSCOPE_CACHE", str(tmp_path))
     for name in ("pixels", "weights"):

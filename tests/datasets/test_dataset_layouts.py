@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -397,3 +398,23 @@ def test_an_empty_split_is_one_sentence(tmp_path: Path, kermany: Callable, paint
     found = open_collection(tmp_path)
     with pytest.raises(DataError, match="split test has no PNEUMONIA image"):
         resolve_splits(build_manifest(found).frame, found.layout)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of bytes are POSIX")
+def test_a_name_that_is_no_text_is_left_out_and_said(paint, tmp_path):
+    _fill(paint, tmp_path / "data" / "NORMAL", 3)
+    _fill(paint, tmp_path / "data" / "PNEUMONIA")
+    file = next((tmp_path / "data" / "NORMAL").iterdir())
+    file.rename(os.fsdecode(os.fsencode(file.parent) + b"/latin\xe9.png"))
+    collection = open_collection(tmp_path / "data")
+    (left_out,) = [entry for entry in collection.skipped if entry.is_image]
+    assert "the name is not UTF-8" in left_out.reason
+    left_out.reason.encode()
+    assert len(collection.items) == 4
+
+
+def test_a_link_to_what_lies_above_is_not_followed(paint, tmp_path):
+    _fill(paint, tmp_path / "data" / "NORMAL")
+    _fill(paint, tmp_path / "data" / "PNEUMONIA")
+    (tmp_path / "data" / "NORMAL" / "loop").symlink_to("..")
+    assert len(open_collection(tmp_path / "data").items) == 4

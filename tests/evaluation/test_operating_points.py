@@ -72,7 +72,7 @@ def test_where_classes_are_apart_all_points_meet_in_the_gap():
 def test_a_target_that_too_few_cases_support_says_so(rng):
     labels, scores = _draw(rng, n=40)
     points = choose_operating_points(labels, scores)
-    assert "20 cases are too few to support it" in points["rule_out"].target
+    assert "20 images are too few to support it" in points["rule_out"].target
     assert "too few" not in points["balanced"].target
     many = choose_operating_points(*_draw(rng, n=1000))
     assert all("too few" not in point.target for point in many.values())
@@ -180,7 +180,7 @@ def test_how_many_cases_show_a_target(target, cases):
     enough = choose_operating_points(labels, scores, sensitivity=target, confidence=0.95)
     assert "cannot" not in enough["rule_out"].target
     less = choose_operating_points(labels[:-1], scores[:-1], sensitivity=target, confidence=0.95)
-    assert f"{cases - 1} cases cannot show it" in less["rule_out"].target
+    assert f"{cases - 1} images cannot show it" in less["rule_out"].target
     assert f"{cases} would show it" in less["rule_out"].target
     assert less["rule_out"].sensitivity == 1
 

@@ -293,3 +293,61 @@ def test_random_answers_of_unequal_worth_are_told_apart(erring_bundle, strangers
     assert sensitivity["mcnemar"]["only_first"] == 0
     assert sensitivity["mcnemar"]["only_second"] == _numbers(result)["fn"]
     assert np.isfinite(sensitivity["interval"]).all()
+
+
+def test_a_column_with_a_name_that_is_taken_is_refused(erring_bundle, strangers, tmp_path):
+    files = sorted(strangers.rglob("*.jpeg"))
+    table = {"path": [str(f) for f in files], "label": [f.parent.name for f in files]}
+    table |= {"stage": ["x"] * len(files), "pixels": [i % 2 for i in range(len(files))]}
+    pl.DataFrame(table).write_csv(tmp_path / "list.csv")
+
+    def ask(column):
+        return evaluate_subject(
+            describe_bundle(erring_bundle),
+            tmp_path / "list.csv",
+            tmp_path / "out",
+            questions=Questions(subgroups=(column,)),
+        )
+
+    with pytest.raises(DataError, match=r"'stage' of list\.csv has a name that the evaluation"):
+        ask("stage")
+    result = ask("pixels")  # a person's own goes before what would be made of others
+    groups = result.metrics[result.stage]["all"]["subgroups"]["pixels"]
+    assert [group["name"] for group in groups] == ["0", "1"]
+
+
+def test_an_evaluation_that_is_asked_about_is_not_replaced(erring_bundle, strangers, tmp_path):
+    subject = describe_bundle(erring_bundle)
+    first = evaluate_subject(subject, strangers, tmp_path / "out")
+    before = (first.out / "metrics.json").read_bytes()
+    for questions in (
+        Questions(earlier=first.out),
+        Questions(earlier=first.out / "predictions.csv"),
+        Questions(internal=first.out),
+    ):
+        with pytest.raises(DataError, match="which --out would replace"):
+            evaluate_subject(subject, strangers, first.out, questions=questions)
+    assert (first.out / "metrics.json").read_bytes() == before
+
+
+def test_no_old_report_stands_beside_new_numbers(erring_bundle, strangers, tmp_path, monkeypatch):
+    subject = describe_bundle(erring_bundle)
+    out = evaluate_subject(subject, strangers, tmp_path / "out").out
+
+    def stop(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pneumoscope.evidence.evaluation.write_evaluation", stop)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_subject(subject, strangers, out)
+    assert not (out / "report.html").exists()
+    assert not (out / "report.json").exists()
+
+
+def test_images_of_home_are_not_elsewhere(erring_bundle, strangers, tmp_path):
+    subject = describe_bundle(erring_bundle)
+    home = evaluate_subject(subject, strangers, tmp_path / "home").out
+    result = evaluate_subject(
+        subject, strangers, tmp_path / "here", questions=Questions(internal=home)
+    )
+    assert "are also those of the evaluation at home" in result.warnings[0]

@@ -17,7 +17,7 @@ from pneumoscope.bundle import (
 )
 from pneumoscope.cli.app import app
 from pneumoscope.datasets import build_manifest, open_collection
-from pneumoscope.errors import DataError, PneumoscopeError
+from pneumoscope.errors import BundleError, DataError, PneumoscopeError
 from pneumoscope.evidence import (
     RecalibrationPlan,
     describe_bundle,
@@ -58,6 +58,13 @@ def test_the_weights_are_equal_to_the_last_byte(made, offering):
     for name in (WEIGHTS, GRAPH):
         assert hash_file(made.bundle.path / name) == hash_file(offering / name)
     assert made.bundle.verify() == []
+
+
+def test_another_bundle_is_never_written_over(made, offering, strangers):
+    before = hash_file(made.bundle.path / "bundle.json")
+    with pytest.raises(BundleError, match="holds a bundle, which is never overwritten"):
+        recalibrate_bundle(offering, made.bundle.path, RecalibrationPlan(strangers), ignore)
+    assert hash_file(made.bundle.path / "bundle.json") == before
 
 
 def test_logits_stay_and_probabilities_move(made, offering, strangers):

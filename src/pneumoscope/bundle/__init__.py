@@ -37,7 +37,13 @@ from pneumoscope.bundle.schema import (
     SampleInfo,
 )
 from pneumoscope.bundle.tensors import TensorPlace, narrow, pack_tensors, view_tensors
-from pneumoscope.bundle.writing import pack_arrays, pack_images, write_bundle, write_files
+from pneumoscope.bundle.writing import (
+    check_free,
+    pack_arrays,
+    pack_images,
+    write_bundle,
+    write_files,
+)
 
 __all__ = [
     "CARD",
@@ -67,6 +73,7 @@ __all__ = [
     "SampleInfo",
     "TensorPlace",
     "annotate_bundle",
+    "check_free",
     "find_shipped_bundle",
     "is_bundle",
     "narrow",

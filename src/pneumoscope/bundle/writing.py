@@ -86,6 +86,16 @@ def write_bundle(
     return write_files(path, info, files)
 
 
+def check_free(path: str | os.PathLike[str]) -> None:
+    """Raise BundleError where something stands at a place for a new bundle."""
+    target = Path(path)
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise BundleError(f"{target} exists and is no folder; choose another one for the bundle.")
+    if target.is_dir() and any(target.iterdir()):
+        what = "holds a bundle" if is_bundle(target) else "is not empty"
+        raise BundleError(f"{target} {what}, which is never overwritten; choose another folder.")
+
+
 def write_files(
     path: str | os.PathLike[str], info: BundleInfo, files: Mapping[str, bytes | Path]
 ) -> Bundle:

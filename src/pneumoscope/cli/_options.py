@@ -89,3 +89,19 @@ def collection_options(
         patient_column=patient_column,
         split_column=split_column,
     )
+
+
+def refuse_settings(context: typer.Context) -> None:
+    """Without the data, `--resume` stands alone: a run goes on as it was started."""
+    for name in sorted(set(context.params) - {"out", "resume", "device", "quiet"}):
+        if is_given(context, name):
+            raise typer.BadParameter(
+                "--resume goes on as the run was started: give the whole command again, or "
+                "--out, --device and --quiet alone."
+            )
+
+
+def is_given(context: typer.Context, name: str) -> bool:
+    """Return whether a person gave this option, rather than its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

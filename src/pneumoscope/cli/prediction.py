@@ -195,7 +195,7 @@ def _answer_into(
         except KeyboardInterrupt:
             typer.echo(
                 make_printable(
-                    f"interrupted: {out} holds {results.counts.total():,} of {len(named):,} "
+                    f"interrupted: {out} holds {results.count():,} of {len(named):,} "
                     "results; the same command with --resume goes on."
                 ),
                 err=True,

@@ -16,6 +16,7 @@ from pneumoscope.cli._options import (
     SeedOption,
     SplitColumnOption,
     collection_options,
+    refuse_settings,
 )
 
 
@@ -25,7 +26,11 @@ def register(app: typer.Typer) -> None:
 
 
 def pretrain(
-    data: Annotated[Path, typer.Argument(help="A folder, manifest, .npz or archive.")],
+    context: typer.Context,
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="A folder, manifest, .npz or archive; not needed with --resume."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="The folder to make, such as runs/backbone.")] = Path(
         "runs/backbone"
     ),
@@ -34,7 +39,9 @@ def pretrain(
     batch_size: Annotated[
         int, typer.Option(min=2, help="Images a step; each is told from all others of its batch.")
     ] = 64,
-    learning_rate: Annotated[float, typer.Option(min=0, help="At the peak of one cycle.")] = 1e-3,
+    learning_rate: Annotated[
+        float, typer.Option(min=0, max=1, help="At the peak of one cycle.")
+    ] = 1e-3,
     seed: SeedOption = 0,
     device: Annotated[str, typer.Option(help="`auto`, `cpu` or `cuda`.")] = "auto",
     resume: Annotated[
@@ -61,21 +68,29 @@ def pretrain(
     from pneumoscope import training
     from pneumoscope.cli._training_display import TrainingDisplay
 
-    request = training.PretrainingRequest(
-        data=data,
-        out=out,
-        options=collection_options(layout, positive, label_column, patient_column, split_column),
-        epochs=epochs,
-        size=size,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-        device=device,
-    )
+    if data is not None:
+        request = training.PretrainingRequest(
+            data=data,
+            out=out,
+            options=collection_options(
+                layout, positive, label_column, patient_column, split_column
+            ),
+            epochs=epochs,
+            size=size,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            seed=seed,
+            device=device,
+        )
+    elif resume:
+        refuse_settings(context)
+        request = training.read_pretraining(out, device)
+    else:
+        raise typer.BadParameter("name the data to learn from, or add --resume.")
     with TrainingDisplay(quiet=quiet) as display:
         result = training.pretrain(request, display, resume=resume)
     typer.echo(
         f"Pretrained on {result.images} images, labels unseen; in the last epoch "
         f"{result.agreement:.0%} of their looks were known again."
     )
-    typer.echo(f"Next: pneumoscope train {data} --weights {result.backbone}")
+    typer.echo(f"Next: pneumoscope train {request.data} --weights {result.backbone}")

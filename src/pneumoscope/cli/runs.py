@@ -32,6 +32,8 @@ def compare(
     from pneumoscope.training import compare_runs
 
     comparison = compare_runs(folders)
+    if len(folders) < 2:
+        raise typer.BadParameter("name two run folders or more, to have something to compare.")
     console = Console()
     for title, rows in (
         ("Settings that differ", comparison.settings),

@@ -18,6 +18,8 @@ from pneumoscope.cli._options import (
     SeedOption,
     SplitColumnOption,
     collection_options,
+    is_given,
+    refuse_settings,
 )
 
 if TYPE_CHECKING:
@@ -127,7 +129,7 @@ def train(
     if request is None:
         if not resume:
             raise typer.BadParameter("name the data to train on, or add --resume.")
-        _refuse_settings(context)
+        refuse_settings(context)
     if folds is None and seeds > 1:
         raise typer.BadParameter("--seeds repeats a cross-validation: add --folds.")
     is_crossed = training.CrossValidationFolder(out).config.is_file()
@@ -138,7 +140,7 @@ def train(
     plan = None
     if request is not None and folds is not None:
         plan = training.CrossValidationRequest(request, folds, seeds)
-    moved = device if _is_given(context, "device") else None
+    moved = device if is_given(context, "device") else None
     if plan or (request is None and is_crossed):
         with TrainingDisplay(quiet=quiet) as display:
             if plan and not resume:
@@ -155,21 +157,6 @@ def train(
             result = training.resume(out, display, request, device=moved)
     _print_result(result)
     report_left_out(result.excluded)
-
-
-def _refuse_settings(context: typer.Context) -> None:
-    """Without the data, `--resume` stands alone: a run goes on as it was started."""
-    for name in sorted(set(context.params) - {"out", "resume", "device", "quiet"}):
-        if _is_given(context, name):
-            raise typer.BadParameter(
-                "--resume goes on as the run was started: give the whole command again, or "
-                "--out, --device and --quiet alone."
-            )
-
-
-def _is_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def _print_result(result: TrainingResult) -> None:

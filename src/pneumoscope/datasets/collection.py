@@ -143,12 +143,21 @@ def _list_classes(folder: Path) -> list[Path]:
         if entry.is_dir()
         and _is_visible(entry)
         and entry.name not in skipped
-        and any(is_image_file(file) for file in _walk(entry))
+        and any(is_image_file(file) for file in _walk(entry, frozenset({folder.resolve()})))
     ]
 
 
 def _is_visible(path: Path) -> bool:
     return not path.name.startswith(".") and path.name != "__MACOSX"
+
+
+def _is_text(path: Path) -> bool:
+    """Return whether a name can be written down in tables: on Linux it may be any bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _walk(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
@@ -191,7 +200,11 @@ def _collect(
     labels = map_labels(sorted(classes), options.positive)
     for split, part in parts.items():
         for folder in _list_classes(part):
-            for path in _walk(folder):
+            for path in _walk(folder, frozenset({root.resolve(), part.resolve()})):
+                if not _is_text(path):
+                    name = str(path).encode(errors="backslashreplace").decode()
+                    skipped.append(Skipped(name, f"{name}: the name is not UTF-8; rename the file"))
+                    continue
                 if not is_image_file(path):
                     skipped.append(Skipped(str(path), "not an image by its name", is_image=False))
                     continue

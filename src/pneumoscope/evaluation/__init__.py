@@ -56,6 +56,7 @@ from pneumoscope.evaluation.reliability import (
     fit_calibration_line,
 )
 from pneumoscope.evaluation.resampling import Clusters, find_clusters, resample
+from pneumoscope.evaluation.shares import Share, estimate_shares
 from pneumoscope.evaluation.subgroups import Subgroup, cut_values, judge_subgroups
 from pneumoscope.evaluation.updating import update_calibration
 
@@ -77,6 +78,7 @@ __all__ = [
     "OperatingPoint",
     "Pooled",
     "ReliabilityBin",
+    "Share",
     "Subgroup",
     "band_precision_recall",
     "band_roc",
@@ -93,6 +95,7 @@ __all__ = [
     "cut_values",
     "delong_interval",
     "delong_test",
+    "estimate_shares",
     "find_clusters",
     "find_lower_bound",
     "fit_calibration",

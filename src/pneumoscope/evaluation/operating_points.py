@@ -169,14 +169,14 @@ def _count_allowed(cases: int, share: float, confidence: float) -> tuple[int, st
         return errors - 1, ""
     bound = find_lower_bound(cases, cases, confidence)
     return 0, (
-        f" ({cases} cases cannot show it: without an error they show {100 * bound:.1f}%, "
+        f" ({cases} images cannot show it: without an error they show {100 * bound:.1f}%, "
         f"{count_cases_needed(share, confidence)} would show it)"
     )
 
 
 def _doubt_few(cases: int, share: float) -> str:
     # The rule of three: fewer cases cannot support such a share.
-    return f" ({cases} cases are too few to support it)" if cases < 3 / (1 - share) else ""
+    return f" ({cases} images are too few to support it)" if cases < 3 / (1 - share) else ""
 
 
 def _list_cuts(probabilities: Scores) -> Scores:

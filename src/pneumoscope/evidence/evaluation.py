@@ -21,7 +21,7 @@ from pneumoscope.datasets import (
     load_pixels,
     open_collection,
 )
-from pneumoscope.errors import ModelError
+from pneumoscope.errors import DataError, ModelError
 from pneumoscope.evidence.answers import describe_objections, predict_images
 from pneumoscope.evidence.assessment import write_evaluation
 from pneumoscope.evidence.attention.measurement import (
@@ -32,7 +32,7 @@ from pneumoscope.evidence.attention.measurement import (
 from pneumoscope.evidence.calibrating import calibrate_subject
 from pneumoscope.evidence.characteristics import fingerprint_images, tabulate_characteristics
 from pneumoscope.evidence.comparison import compare_with_earlier, match_earlier, read_earlier
-from pneumoscope.evidence.external import read_internal
+from pneumoscope.evidence.external import find_shared, read_internal
 from pneumoscope.evidence.folder import check_out
 from pneumoscope.evidence.quality import add_quality
 from pneumoscope.evidence.questions import Questions
@@ -108,6 +108,11 @@ def evaluate_subject(
     """
     check_out(out, _OURS)
     questions = questions or Questions()
+    for name, folder in (("--compare", questions.earlier), ("--internal", questions.internal)):
+        if folder and out.resolve() in {folder.resolve(), folder.resolve().parent}:
+            raise DataError(
+                f"{name} names {folder}, which --out would replace: choose another --out."
+            )
     if questions.attention and subject.predictor is None:
         raise ModelError(
             f"{subject.name} gives no heat-maps, which --attention asks about: it takes a bundle."
@@ -134,7 +139,13 @@ def evaluate_subject(
     predictions = predict_images(subject, frame, split, progress)
     threshold = subject.operating_points["balanced"].threshold
     suspicions = suspect_answers(predictions, threshold)
-    warnings = [*subject.warnings, *list_warnings(frame), *suspicions]
+    shared = find_shared(home, frame["sha256"]) if home else None
+    warnings = [
+        *([shared] if shared else []),
+        *subject.warnings,
+        *list_warnings(frame),
+        *suspicions,
+    ]
     notes += describe_objections(predictions)
     comparison = None
     if earlier is not None:
@@ -166,7 +177,8 @@ def evaluate_subject(
     )
     points = {subject.stage: subject.operating_points}
     remove_robustness(out)
-    for name in ("attention.json", "report.pdf"):  # of an earlier evaluation
+    # Of an earlier evaluation: a report must never stand beside the numbers of another one.
+    for name in ("report.html", "report.json", "report.pdf", "attention.json", "comparison.json"):
         (out / name).unlink(missing_ok=True)
     metrics = write_evaluation(
         out,

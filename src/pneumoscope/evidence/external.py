@@ -30,6 +30,8 @@ class InternalNumbers:
     """As `metrics.json` has them: n, threshold, auc, recall, specificity, intervals."""
     notes: tuple[str, ...] = ()
     """What speaks against taking them at their word."""
+    sha256: frozenset[str] = frozenset()
+    """Of the images at home, where its predictions are kept."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def read_internal(folder: Path, threshold: float) -> InternalNumbers:
             f"{folder} judged another bundle or precision: it decided at {found:.6g}, this one "
             f"decides at {threshold:.6g}. Evaluate the same bundle at home first."
         )
-    return InternalNumbers(split, numbers, _list_doubts(folder, split))
+    return InternalNumbers(split, numbers, _list_doubts(folder, split), _read_images(folder))
 
 
 def _list_doubts(folder: Path, split: str) -> tuple[str, ...]:
@@ -134,6 +136,25 @@ def _list_doubts(folder: Path, split: str) -> tuple[str, ...]:
                 "trained or chosen on: the drop is overstated."
             )
     return tuple(doubts)
+
+
+def _read_images(folder: Path) -> frozenset[str]:
+    try:
+        table = pl.read_csv(folder / "predictions.csv", columns=["sha256"], glob=False)
+    except (OSError, pl.exceptions.PolarsError):
+        return frozenset()
+    return frozenset(table["sha256"].drop_nulls().to_list())
+
+
+def find_shared(internal: InternalNumbers, sha256: pl.Series) -> str | None:
+    """Say how many images are of home too, so that nothing is elsewhere; None where none is."""
+    shared = len(internal.sha256 & set(sha256.to_list()))
+    if not shared:
+        return None
+    return (
+        f"{shared} of these {len(sha256)} images are also those of the evaluation at home: they "
+        "are not elsewhere, and the drop and its interval mean nothing."
+    )
 
 
 def compare_external(internal: InternalNumbers, external: Mapping[str, Any]) -> ExternalComparison:

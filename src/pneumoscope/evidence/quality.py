@@ -7,16 +7,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 #: What `measure_quality` gives, by name.
-QUALITY = ("contrast", "sharpness")
+QUALITY = ("image_contrast", "image_sharpness")
 _CHUNK = 256
 
 
 def add_quality(frame: pl.DataFrame, pixels: NDArray[np.uint8]) -> pl.DataFrame:
-    """Add `contrast` and `sharpness` to the rows of images; a column of that name is kept."""
+    """Add `QUALITY` to the rows of images."""
     columns = measure_quality(pixels)
-    return frame.with_columns(
-        pl.Series(name, columns[name].round(6)) for name in QUALITY if name not in frame.columns
-    )
+    return frame.with_columns(pl.Series(name, columns[name].round(6)) for name in QUALITY)
 
 
 def measure_quality(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
@@ -44,6 +42,6 @@ def measure_quality(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]
         contrast.append(values.std((1, 2), dtype=np.float64))
         sharpness.append(laplacian.var((1, 2), dtype=np.float64))
     return {
-        "contrast": np.concatenate(contrast or [np.empty(0)]),
-        "sharpness": np.concatenate(sharpness or [np.empty(0)]),
+        "image_contrast": np.concatenate(contrast or [np.empty(0)]),
+        "image_sharpness": np.concatenate(sharpness or [np.empty(0)]),
     }

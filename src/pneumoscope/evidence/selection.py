@@ -9,6 +9,13 @@ import polars as pl
 from pneumoscope.bundle import ImageHashes
 from pneumoscope.datasets import SPLITS, Collection, Layout, count_images, read_columns
 from pneumoscope.errors import DataError
+from pneumoscope.evidence.quality import QUALITY
+
+#: Columns that an evaluation makes; one of that name in a manifest is something else.
+_MADE = frozenset(
+    {"sha256", "phash", "group", "stage", "logit", "probability", "decision", "seen", "rejection",
+     "outside_population", *QUALITY}
+)  # fmt: skip
 
 
 def mark_seen(frame: pl.DataFrame, training_images: ImageHashes | None) -> pl.DataFrame:
@@ -24,11 +31,24 @@ def mark_seen(frame: pl.DataFrame, training_images: ImageHashes | None) -> pl.Da
 def join_columns(
     frame: pl.DataFrame, collection: Collection, wanted: Sequence[str]
 ) -> pl.DataFrame:
-    """Add columns of the manifest that a person brought, where the frame has none of that name."""
-    missing = [name for name in wanted if name not in frame.columns]
+    """Add columns of the manifest that a person brought, where the frame has none of that name.
+
+    Raises
+    ------
+    DataError
+        A column has the name of one that the evaluation makes itself.
+    """
+    missing = [name for name in wanted if name not in frame.columns or name in _MADE]
     if not missing or collection.layout is not Layout.MANIFEST:
         return frame
-    return frame.join(read_columns(collection.root, missing), on="path", how="left")
+    brought = read_columns(collection.root, missing)
+    taken = [name for name in brought.columns if name in _MADE]
+    if taken:
+        raise DataError(
+            f"The column {taken[0]!r} of {collection.root.name} has a name that the evaluation "
+            "gives itself: call it otherwise to make subgroups of it."
+        )
+    return frame.join(brought, on="path", how="left")
 
 
 def choose_split(

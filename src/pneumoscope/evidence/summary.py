@@ -17,11 +17,11 @@ from pneumoscope.evaluation import (
     compute_calibration_error,
     compute_metrics,
     cut_values,
+    estimate_shares,
     fit_calibration_line,
     fit_temperature,
     judge_subgroups,
     project_to_prevalences,
-    wilson_interval,
 )
 from pneumoscope.evaluation.arrays import Groups, Labels, Scores
 from pneumoscope.evidence.quality import QUALITY
@@ -185,22 +185,22 @@ def _summarise_decisions(rows: pl.DataFrame) -> dict[str, Any]:
 
     REFER and REJECTED count as flagged, since a person will look, and as wrong for accuracy.
     """
-    ill, flagged = rows["label"] == "PNEUMONIA", rows["decision"] != "NORMAL"
-    counts = {
-        "sensitivity": (int((ill & flagged).sum()), int(ill.sum())),
-        "specificity": (int((~ill & ~flagged).sum()), int((~ill).sum())),
-        "accuracy": (int((rows["decision"] == rows["label"]).sum()), rows.height),
-        "referred": (int((rows["decision"] == "REFER").sum()), rows.height),
-        "rejected": (int((rows["decision"] == "REJECTED").sum()), rows.height),
+    label, decision = rows["label"].to_numpy(), rows["decision"].to_numpy()
+    ill, flagged, every = label == "PNEUMONIA", decision != "NORMAL", np.ones(len(label), np.bool_)
+    shares = {
+        "sensitivity": (flagged, ill),
+        "specificity": (~flagged, ~ill),
+        "accuracy": (decision == label, every),
+        "referred": (decision == "REFER", every),
+        "rejected": (decision == "REJECTED", every),
     }
     found: dict[str, Any] = {"intervals": {}}
     if "rejection" not in rows.columns:  # there was no gate that could have rejected
-        del counts["rejected"]
+        del shares["rejected"]
         found["rejected"] = None
-    for name, (hits, n) in counts.items():
-        interval = wilson_interval(hits, n)
-        found[name] = hits / n if n else None
-        found["intervals"][name] = [interval.low, interval.high] if interval else None
+    for name, share in estimate_shares(shares, rows["patient"].to_list()).items():
+        found[name] = share.value
+        found["intervals"][name] = share.interval and share.interval.to_list()
     return found
 
 
@@ -295,11 +295,13 @@ def find_subgroups(
 
 def read_column(rows: pl.DataFrame, column: str) -> list[object] | None:
     """Return a column, or one that follows from others: `series` and `pixels`; None without."""
+    if column in rows.columns:
+        return rows[column].to_list()
     if column == "series" and "block" in rows.columns:
         return [block and block.split("/")[0] for block in rows["block"]]
     if column == "pixels" and {"width", "height"} <= set(rows.columns):
         return (rows["width"].cast(pl.Int64) * rows["height"]).to_list()
-    return rows[column].to_list() if column in rows.columns else None
+    return None
 
 
 def check_subgroups(rows: pl.DataFrame, asked: Sequence[str]) -> None:

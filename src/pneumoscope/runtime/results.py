@@ -123,6 +123,10 @@ class ResultsFile:
         self._write(self._form.encode(finding))
         self.counts[_label(finding.status, finding.decision)] += 1
 
+    def count(self) -> int:
+        """Return how many whole rows the file holds, also where a row was not counted yet."""
+        return sum(1 for _ in self._read())
+
     def sort(self, paths: Iterable[str]) -> None:
         """Bring the rows into the order of `paths`, those of other images first, if they are not.
 

@@ -10,7 +10,12 @@ from pneumoscope.training.cross_validation import (
 from pneumoscope.training.cross_validation_folder import CrossValidationFolder
 from pneumoscope.training.folder import RunFolder
 from pneumoscope.training.loop import EpochRow, Observer
-from pneumoscope.training.pretraining import PretrainingRequest, PretrainingResult, pretrain
+from pneumoscope.training.pretraining import (
+    PretrainingRequest,
+    PretrainingResult,
+    pretrain,
+    read_pretraining,
+)
 from pneumoscope.training.recipe import Recipe, Stage, list_recipes, load_recipe
 from pneumoscope.training.recorders import Silent
 from pneumoscope.training.request import TrainingRequest
@@ -36,6 +41,7 @@ __all__ = [
     "list_recipes",
     "load_recipe",
     "pretrain",
+    "read_pretraining",
     "resume",
     "resume_cross_validation",
     "train",

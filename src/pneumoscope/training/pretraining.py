@@ -114,7 +114,31 @@ def pretrain(
     """
     folder = _Folder(request.out)
     with folder.hold(resume):
-        return _Pretraining(folder, request, observer).run()
+        try:
+            return _Pretraining(folder, request, observer).run()
+        except KeyboardInterrupt:
+            if folder.started.is_file():
+                observer.on_message("Stopped; --resume goes on after the last whole epoch.")
+            raise
+
+
+def read_pretraining(out: Path, device: str = "auto") -> PretrainingRequest:
+    """Return what the pretraining in a folder was asked to do, to go on with it.
+
+    Raises
+    ------
+    RunError
+        The folder holds no pretraining, or a damaged one.
+    """
+    folder = _Folder(out)
+    if not folder.started.is_file():
+        raise RunError(f"{out} holds no pretraining to resume: name the data to start one.")
+    plan = _read_json(folder.record)["plan"]
+    try:
+        data = Path(plan.pop("data"))
+        return PretrainingRequest(data, out, device=device, **plan)
+    except (TypeError, KeyError) as error:
+        raise RunError(f"{folder.record} is damaged: start anew in another folder.") from error
 
 
 class _Folder(ResumableFolder):

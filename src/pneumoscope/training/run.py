@@ -164,6 +164,13 @@ class _Run:
 
     def finish(self) -> TrainingResult:
         """Train what is left, save the bundle, evaluate, and clear what served resuming."""
+        try:
+            return self._finish()
+        except KeyboardInterrupt:
+            self._keep_best()
+            raise
+
+    def _finish(self) -> TrainingResult:
         started = time.perf_counter()
         pixels = load_pixels(
             self.facts.frame,
@@ -231,18 +238,14 @@ class _Run:
                 state = checkpoint.state
                 self.observer.on_message(f"Resuming {stage.name} after epoch {state.epoch}.")
         task = self._build_task(network, stage, pixels)
-        try:
-            state = train_stage(
-                network,
-                stage,
-                task,
-                state=state,
-                observer=self.observer,
-                on_checkpoint=self._save_epoch,
-            )
-        except KeyboardInterrupt:
-            self._keep_best(network)
-            raise
+        state = train_stage(
+            network,
+            stage,
+            task,
+            state=state,
+            observer=self.observer,
+            on_checkpoint=self._save_epoch,
+        )
         summary = _summarise(stage, state)
         save_weights(kept, network, summary=summary, best_epoch=state.best_epoch)
         self.observer.on_message(f"{stage.name}: {summary}.")
@@ -254,7 +257,7 @@ class _Run:
         save_checkpoint(self.folder.checkpoint, Checkpoint(state, rows))
         self.folder.write_history(self.facts.history)
 
-    def _keep_best(self, network: PneumoniaResNet50) -> None:
+    def _keep_best(self) -> None:
         """After Ctrl-C: leave the best weights so far as a file that other tools open."""
         if not self.folder.checkpoint.is_file():
             self.observer.on_message("Stopped before the first epoch was done; --resume starts it.")

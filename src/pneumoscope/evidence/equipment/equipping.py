@@ -25,6 +25,7 @@ from pneumoscope.bundle import (
     Calibration,
     LicenceInfo,
     OperatingPointInfo,
+    check_free,
     pack_arrays,
     read_bundle,
     write_files,
@@ -81,6 +82,7 @@ def equip_bundle(
     BundleError
         The bundle is damaged, or `out` cannot be written.
     """
+    check_free(out)
     bundle = read_bundle(source)
     spec = bundle.info.preprocessing
     frame = _read_parts(equipment.data)

@@ -30,6 +30,7 @@ from pneumoscope.bundle import (
     PrecisionInfo,
     RecalibrationInfo,
     SampleInfo,
+    check_free,
     pack_arrays,
     pack_images,
     read_bundle,
@@ -115,6 +116,7 @@ def recalibrate_bundle(
         raise PneumoscopeError(
             f"{out} is the bundle itself: the one before is kept, name another folder with --out."
         )
+    check_free(out)
     bundle = read_bundle(source)
     collection = open_collection(plan.data, plan.options)
     manifest = build_manifest(collection, progress=_title(progress, "Reading images"))

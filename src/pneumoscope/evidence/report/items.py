@@ -203,14 +203,19 @@ def _tell_robustness(context: EvaluationContext, _metrics: _Tree, _shown: _Tree)
     ]
     if len(done) == 2:
         return ItemStatus.REPORTED, f"{done[0].capitalize()}, and {done[1]}."
-    hints = "`evaluate --robustness` shifts the images, `--internal` compares with home."
+    shifts = "`evaluate --robustness` shifts the images"
+    home = "`evaluate --internal` compares with home"
     if done:
-        return ItemStatus.PARTLY, f"Only {done[0]}: {hints}"
-    return ItemStatus.NOT_AVAILABLE, f"Not asked: {hints}"
+        hint = home if context.robustness is not None else shifts
+        return ItemStatus.PARTLY, f"Only {done[0]}: {hint}."
+    return ItemStatus.NOT_AVAILABLE, f"Not asked: {shifts}, {home}."
 
 
 def _tell_failures(context: EvaluationContext, _metrics: _Tree, shown: _Tree) -> _Told:
-    told = f"All {shown['fn']} missed pneumonias by name, limits, software and its licence"
+    missed = (
+        f"All {shown['fn']} missed pneumonias by name" if shown["fn"] else "No pneumonia missed"
+    )
+    told = f"{missed}, limits, software and its licence"
     if context.attention is not None:
         return ItemStatus.REPORTED, f"{told}; heat-maps and their sanity check."
     return ItemStatus.PARTLY, (

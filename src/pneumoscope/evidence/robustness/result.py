@@ -107,6 +107,10 @@ class ShiftResult:
         }
 
 
+#: So few images of a class show a loss of 0.1 only where nearly all answers change.
+_FEW = 50
+
+
 @dataclass(frozen=True)
 class RobustnessResult:
     """A model under all shifts."""
@@ -178,10 +182,14 @@ class RobustnessResult:
         """Say in a sentence what breaks the model first."""
         if not self.ranking:
             limits = [f"{limit:g} of {name}" for name, limit in self.tolerances.items()]
-            return (
+            text = (
                 "No shift breaks it at any of five strengths: none was shown to cost "
                 f"{', '.join(limits)}."
             )
+            fewest = min(self.pneumonias, self.images - self.pneumonias)
+            if fewest < _FEW:
+                text += f" With {fewest} images of a class little could have been shown."
+            return text
         first = self.ranking[0]
         level = first.breaks_at
         assert level is not None  # it is in the ranking
