@@ -196,7 +196,7 @@ def test_copies_share_a_group_and_are_said(tmp_path: Path, phantoms: Path) -> No
     assert groups[str(folder / "NORMAL" / "copy.png")] == groups[str(normal[0])]
     assert groups[str(folder / "NORMAL" / "wrong.png")] == groups[str(pneumonia[5])]
     assert len(set(groups.values())) == 30  # two images of each patient
-    assert "Near-identical pairs of images: 2." in manifest.notes
+    assert "Pairs of identical or near-identical images: 2." in manifest.notes
     assert any("Of these, 1 carry different labels, such as" in note for note in manifest.notes)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
+from statsmodels.stats.proportion import proportion_confint
 
 from pneumoscope.evaluation import compute_metrics, pool_predictions
 
@@ -29,6 +30,7 @@ def test_values_are_the_means_of_the_seeds(answers):
 
 def test_patients_with_many_alike_images_widen_the_interval(answers):
     labels, scores, called = (np.repeat(part, 8, axis=-1) for part in answers)
+    scores, called = scores[:1], called[:1]
     alone = pool_predictions(labels, scores, called, [None] * 2400)["auc"].interval
     together = pool_predictions(labels, scores, called, [f"p{i // 8}" for i in range(2400)])
     interval = together["auc"].interval
@@ -43,6 +45,16 @@ def test_one_seed_at_one_threshold_agrees_with_the_metrics(answers):
     assert one["sensitivity"].value == pytest.approx(other.recall)
     assert one["auc"].interval.low == pytest.approx(other.intervals["auc"].low, abs=0.01)
     assert one["auc"].interval.high == pytest.approx(other.intervals["auc"].high, abs=0.01)
+
+
+def test_seeds_that_err_apart_do_not_make_the_images_more():
+    labels = np.array([1] * 30 + [0] * 30)
+    called = np.stack([np.arange(60) % 2 == 0, np.arange(60) % 2 == 1])
+    pooled = pool_predictions(labels, called * 0.5, called, [None] * 60)
+    low, high = proportion_confint(15, 30, method="wilson")
+    assert pooled["sensitivity"].value == 0.5
+    assert pooled["sensitivity"].interval.low <= low + 1e-9
+    assert pooled["sensitivity"].interval.high >= high - 1e-9
 
 
 def test_no_error_is_no_certainty():

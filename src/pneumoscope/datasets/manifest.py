@@ -108,7 +108,7 @@ def build_manifest(
         },
         schema=MANIFEST_SCHEMA,
     )
-    notes = [f"Near-identical pairs of images: {len(pairs)}."] if pairs else []
+    notes = [f"Pairs of identical or near-identical images: {len(pairs)}."] if pairs else []
     notes += _describe_patients(items)
     crossing = [pair for pair in pairs if items[pair[0]].label != items[pair[1]].label]
     if crossing:
