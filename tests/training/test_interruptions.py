@@ -121,3 +121,27 @@ def test_a_tear_while_a_checkpoint_is_written_costs_one_epoch(
             train(request, Silent())
     resume(request.out, Silent())
     assert _read_results(request.out) == undisturbed("robust")
+
+
+class _Interrupting(Silent):
+    """Presses Ctrl-C as soon as a piece of work begins; remembers what was said."""
+
+    def __init__(self, title: str) -> None:
+        self._title, self.said = title, []
+
+    def on_progress(self, title: str, done: int, total: int) -> None:
+        if title.startswith(self._title):
+            raise KeyboardInterrupt
+
+    def on_message(self, text: str) -> None:
+        self.said.append(text)
+
+
+def test_ctrl_c_behind_the_last_epoch_leaves_the_best_weights_and_says_so(start):
+    request, observer = start("classic", "judging"), _Interrupting("Judging")
+    with pytest.raises(KeyboardInterrupt):
+        train(request, observer)
+    assert RunFolder(request.out).best.is_file()
+    assert "--resume goes on" in observer.said[-1]
+    resume(request.out, Silent())
+    assert not RunFolder(request.out).best.exists()

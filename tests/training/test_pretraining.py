@@ -10,10 +10,12 @@ import polars as pl
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from pneumoscope.cli.app import app
 from pneumoscope.errors import DataError, RunError, WeightsError
 from pneumoscope.network import PneumoniaResNet50, choose_weights, read_backbone_facts
-from pneumoscope.training import PretrainingRequest, Silent, pretrain
+from pneumoscope.training import PretrainingRequest, Silent, pretrain, read_pretraining
 from pneumoscope.training.pretraining import measure_contrast
 
 
@@ -112,6 +114,20 @@ def test_an_interrupted_pretraining_ends_as_if_it_had_not_been(pretrained, phant
     assert len(json.loads((request.out / "pretraining.json").read_text())["history"]) == 1
     resumed = pretrain(request, Silent(), resume=True)
     _assert_equal_weights(resumed.backbone, pretrained.backbone)
+
+
+def test_a_pretraining_goes_on_without_its_data_being_named_again(pretrained, phantoms, tmp_path):
+    out = tmp_path / "torn"
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(_ask(phantoms, out), _Interrupting(after=1))
+    asked = read_pretraining(out)
+    assert asked == _ask(phantoms.resolve(), out)
+    _assert_equal_weights(pretrain(asked, Silent(), resume=True).backbone, pretrained.backbone)
+    with pytest.raises(RunError, match="holds no pretraining to resume"):
+        read_pretraining(tmp_path / "nowhere")
+    changed = CliRunner().invoke(app, ["pretrain", "--resume", "--out", str(out), "--epochs", "3"])
+    assert changed.exit_code == 2
+    assert "give the whole command again" in " ".join(changed.output.replace("│", " ").split())
 
 
 def test_a_folder_is_not_taken_twice(pretrained, phantoms, tmp_path):
