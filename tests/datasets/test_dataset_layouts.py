@@ -418,3 +418,9 @@ def test_a_link_to_what_lies_above_is_not_followed(paint, tmp_path):
     _fill(paint, tmp_path / "data" / "PNEUMONIA")
     (tmp_path / "data" / "NORMAL" / "loop").symlink_to("..")
     assert len(open_collection(tmp_path / "data").items) == 4
+
+
+def test_a_table_with_semicolons_is_known_for_one(tmp_path):
+    (tmp_path / "list.csv").write_text("path;label\na.png;NORMAL\n")
+    with pytest.raises(DataError, match="separated by semicolons or tabs: save it with commas"):
+        open_collection(tmp_path / "list.csv")

@@ -58,10 +58,15 @@ class AttentionOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.most < 2 * _FEWEST or self.randomised < 2 or self.draws < 1:
+        if self.most < 2 * _FEWEST:
             raise DataError(
-                f"To see where a model looks, at least {2 * _FEWEST} images, 2 of them randomised, "
-                f"and one draw are needed; found {self.most}, {self.randomised}, {self.draws}."
+                f"To see where a model looks takes at least {2 * _FEWEST} images, asked are "
+                f"{self.most}: leave out --attention-images, or name more."
+            )
+        if self.randomised < 2 or self.draws < 1:
+            raise DataError(
+                "To see what maps owe to the weights takes at least 2 images and one draw; found "
+                f"{self.randomised} and {self.draws}."
             )
 
 
