@@ -134,12 +134,9 @@ def _find_column(
     for name in (wanted,) if wanted else usual:
         if name in frame.columns:
             return name
-    if len(frame.columns) == 1 and (";" in frame.columns[0] or "\t" in frame.columns[0]):
-        raise DataError(
-            f"{path} seems to be separated by semicolons or tabs: save it with commas between the "
-            "columns."
-        )
     advice = "rename one to `path`" if what == "path" else f"name it with --{what}-column"
+    if len(frame.columns) == 1 and {";", "\t"} & set(frame.columns[0]):
+        advice = "the columns seem to be separated by semicolons or tabs: save it with commas"
     raise DataError(
         f"{path} has no {what} column {wanted or ' or '.join(usual)!r}, it has "
         f"{', '.join(frame.columns)}; {advice}."
