@@ -22,10 +22,10 @@ from sklearn.preprocessing import StandardScaler
 
 from pneumoscope.datasets import (
     MEASURED,
-    PNEUMONIA,
     build_manifest,
     load_pixels,
     open_collection,
+    read_labels,
 )
 from pneumoscope.evaluation import compute_auc
 from pneumoscope.evidence.audit.descriptions import describe_shapes
@@ -81,7 +81,7 @@ def main() -> None:
     frame = build_manifest(open_collection(os.environ["PNEUMOSCOPE_DATA"])).frame
     squares = load_pixels(frame, MEASURED)
     described = {"thumbnail": shrink(squares, 16), "gradients": describe_shapes(squares)}
-    labels = (frame["label"] == PNEUMONIA).to_numpy().astype(np.int64)
+    labels = read_labels(frame)
     groups = frame["group"].to_numpy()
     n = round(arguments.share * len(labels))
     print(f"{len(labels)} images, {n} labels turned over, {arguments.seeds} seeds")

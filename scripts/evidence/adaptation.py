@@ -33,7 +33,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 import pneumoscope
 from pneumoscope._files import write_atomically
 from pneumoscope.bundle import Bundle, Calibration
-from pneumoscope.datasets import build_manifest, load_pixels, open_collection
+from pneumoscope.datasets import build_manifest, load_pixels, open_collection, read_labels
 from pneumoscope.evaluation import FittedCalibration, compute_auc, update_calibration
 from pneumoscope.evidence.equipment.precisions import answer_squares, choose_points
 from pneumoscope.training import Silent, TrainingRequest, load_recipe, resume, train
@@ -143,7 +143,7 @@ def count(
 def read_part(answers: pl.DataFrame, split: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return labels and logits of one split."""
     rows = answers.filter(pl.col("split") == split)
-    return (rows["label"] == "PNEUMONIA").to_numpy().astype(np.int64), rows["logit"].to_numpy()
+    return read_labels(rows), rows["logit"].to_numpy()
 
 
 def adapt(
@@ -156,7 +156,7 @@ def adapt(
         raise SystemExit(f"{data} does not name the patient of every image.")
     squares = load_pixels(frame, predictor.preprocessing)
     logits = answer_squares(predictor, squares, lambda done, total: None).logits.astype(float)
-    labels = (frame["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
+    labels = read_labels(frame)
     calibration = predictor.bundle.info.calibration
     rows: list[dict[str, Any]] = []
     for draw in range(draws):

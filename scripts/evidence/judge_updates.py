@@ -20,6 +20,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pneumoscope.bundle import Bundle, Calibration, find_shipped_bundle, read_bundle
+from pneumoscope.datasets import read_labels
 from pneumoscope.evaluation import FittedCalibration, fit_calibration, update_calibration
 
 SIZES = (20, 50, 100, 200)
@@ -80,7 +81,7 @@ def read_answers(table: Path | None, bundle: Bundle) -> tuple[Labels, Scores, ND
         return arrays["labels"].astype(np.int64), arrays["logits"].astype(np.float64), names
     frame = pl.read_csv(table, schema_overrides={"patient": pl.String})
     names = frame["patient"].fill_null(frame["path"]).to_numpy().astype(str)
-    labels = (frame["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
+    labels = read_labels(frame)
     return labels, frame["logit"].to_numpy().astype(np.float64), names
 
 

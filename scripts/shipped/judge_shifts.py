@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 
 import pneumoscope
-from pneumoscope.datasets import read_manifest
+from pneumoscope.datasets import read_labels, read_manifest
 from pneumoscope.evaluation import compute_auc
 from pneumoscope.runtime import Predictor
 
@@ -89,7 +89,7 @@ def judge_run(run: Path) -> dict[str, float]:
     predictor = pneumoscope.load(run / "bundle")
     frame = read_manifest(run / "manifest.parquet").filter(pl.col("split") == "test")
     frame = frame.gather_every(2)
-    labels = (frame["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
+    labels = read_labels(frame)
     scores = {
         name: answer_shifted(predictor, frame["path"], shift)
         for name, shift in {"as they are": lambda image: image, **SHIFTS}.items()

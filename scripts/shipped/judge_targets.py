@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import pneumoscope
 from pneumoscope.bundle import Calibration
-from pneumoscope.datasets import read_manifest
+from pneumoscope.datasets import read_labels, read_manifest
 from pneumoscope.evaluation import choose_operating_points, fit_calibration
 from pneumoscope.runtime import decide_by_band
 
@@ -46,9 +46,7 @@ def judge_run(run: Path) -> None:
     frame = read_manifest(run / "manifest.parquet")
     held, test = frame.filter(split="val"), frame.filter(split="test")
     test = test.gather_every(2) if test.height else held
-    labels, known = (
-        (part["label"] == "PNEUMONIA").to_numpy().astype(np.int64) for part in (test, held)
-    )
+    labels, known = (read_labels(part) for part in (test, held))
     reference = answer_shifted(predictor, held["path"], lambda image: image)
     fitted = fit_calibration(known, reference)
     calibrate = Calibration(temperature=fitted.temperature, bias=fitted.bias).apply

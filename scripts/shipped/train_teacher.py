@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pneumoscope._files import replace_atomically
-from pneumoscope.datasets import build_manifest, load_pixels, open_collection
+from pneumoscope.datasets import build_manifest, load_pixels, open_collection, read_labels
 from pneumoscope.evaluation import compute_auc
 from pneumoscope.images import Normalisation, PreprocessingSpec
 from pneumoscope.training.averaging import AveragedWeights
@@ -126,7 +126,7 @@ def main() -> None:
     arguments = parser.parse_args()
     frame = build_manifest(open_collection(arguments.manifest)).frame
     pixels = load_pixels(frame, SPEC)
-    labels = (frame["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
+    labels = read_labels(frame)
     plan = load_recipe("robust").stages[0].augmentation
     images = PixelInputs(pixels, SPEC, plan, torch.device("cpu"))
     torch.manual_seed(arguments.seed)

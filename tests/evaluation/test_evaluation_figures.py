@@ -55,8 +55,13 @@ def draw(rng):
             compute_decision_curve(labels, scores), "Decisions", folder, "decisions"
         ),
         "forest": lambda folder: plot_forest(
-            compute_metrics(labels, scores, 0.5),
-            {"ward": judge_subgroups(labels, scores, 0.5, ["A"] * 57 + ["tiny"] * 3)},
+            compute_metrics(labels, scores, 0.5).to_dict(),
+            {
+                "ward": [
+                    group.to_dict()
+                    for group in judge_subgroups(labels, scores, 0.5, ["A"] * 57 + ["tiny"] * 3)
+                ]
+            },
             "Subgroups",
             folder,
             "forest",

@@ -18,6 +18,7 @@ from pneumoscope.cli._options import (
     SeedOption,
     SplitColumnOption,
     collection_options,
+    is_given,
 )
 
 data = typer.Typer(no_args_is_help=True, help="Fetch, audit, split and draw images to train on.")
@@ -172,8 +173,7 @@ def split(
     require_extra("evidence", "polars", "scipy", purpose="Preparing data")
     from pneumoscope import datasets
 
-    chosen = context.get_parameter_source("ratios")
-    if folds is not None and chosen is not None and chosen.name == "COMMANDLINE":
+    if folds is not None and is_given(context, "ratios"):
         raise typer.BadParameter("--ratios cuts once, --folds so many times: give one of them.")
     with show_progress("Reading images", quiet) as progress:
         result = datasets.save_split(

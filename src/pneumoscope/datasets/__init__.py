@@ -36,6 +36,7 @@ from pneumoscope.datasets.manifest import (
     MANIFEST_SCHEMA,
     Manifest,
     build_manifest,
+    read_labels,
     read_manifest,
     write_manifest,
 )
@@ -111,6 +112,7 @@ __all__ = [
     "parse_ratios",
     "read_columns",
     "read_folds",
+    "read_labels",
     "read_manifest",
     "read_radiograph",
     "reorganize",

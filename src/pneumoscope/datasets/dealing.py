@@ -103,9 +103,9 @@ def deal_blocks(blocks: Sequence[str], shares: Mapping[str, float], seed: int) -
     """
     split_of: dict[str, str] = {}
     generator = np.random.default_rng(seed)
-    for series in sorted({_name_series(block) for block in blocks}):
+    for series in sorted({name_series(block) for block in blocks}):
         # A short series leaves some of its ranges empty: those that are there are dealt out.
-        there = [block for block in sorted(set(blocks)) if _name_series(block) == series]
+        there = [block for block in sorted(set(blocks)) if name_series(block) == series]
         for rank, place in enumerate(generator.permutation(len(there))):
             split_of[there[place]] = _find_split(rank, len(there), shares)
     return split_of
@@ -149,7 +149,8 @@ def keep_groups_whole(frame: pl.DataFrame, parts: pl.Series, fallback: str | Non
     return chosen.join(whole, on="group", how="left", maintain_order="left")["whole"].to_list()
 
 
-def _name_series(block: str) -> str:
+def name_series(block: str) -> str:
+    """Return the series of acquisition numbers that a block is cut from."""
     return block.rpartition("/")[0]
 
 

@@ -9,7 +9,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from pneumoscope.datasets.dealing import Grouping, deal_groups, keep_groups_whole, name_units
+from pneumoscope.datasets.dealing import (
+    Grouping,
+    deal_groups,
+    keep_groups_whole,
+    name_series,
+    name_units,
+)
 from pneumoscope.datasets.items import LABELS
 from pneumoscope.datasets.splits import draw_validation
 from pneumoscope.errors import DataError
@@ -104,7 +110,7 @@ def _check_classes(frame: pl.DataFrame, names: Sequence[str]) -> None:
 
 def _check_enough(units: pl.Series, folds: int, grouping: Grouping) -> None:
     if grouping is Grouping.BLOCK:
-        series = Counter(block.rpartition("/")[0] for block in units.drop_nulls().unique())
+        series = Counter(name_series(block) for block in units.drop_nulls().unique())
         n = min(series.values())
         what = "blocks in its shortest series"
     else:
@@ -124,8 +130,8 @@ def _deal_blocks(blocks: list[str], names: list[str], seed: int) -> dict[str, st
     """
     generator = np.random.default_rng(seed)
     fold_of: dict[str, str] = {}
-    for series in sorted({block.rpartition("/")[0] for block in blocks}):
-        there = [block for block in blocks if block.rpartition("/")[0] == series]
+    for series in sorted({name_series(block) for block in blocks}):
+        there = [block for block in blocks if name_series(block) == series]
         order = generator.permutation(len(names))
         for rank, block in enumerate(there):
             fold_of[block] = names[order[rank * len(names) // len(there)]]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pneumoscope._files import hash_bytes, write_atomically
 from pneumoscope.datasets.arrays import read_radiograph
 from pneumoscope.datasets.duplicates import Fingerprint, find_near_duplicates, fingerprint
-from pneumoscope.datasets.items import Collection, Item, Skipped
+from pneumoscope.datasets.items import PNEUMONIA, Collection, Item, Skipped
 from pneumoscope.datasets.naming import parse_name
 from pneumoscope.errors import DataError, ImageError
 
@@ -236,3 +236,9 @@ def _name_groups(
         root = find(row)
         names[root] = min(names.get(root, name), name)
     return [names[find(row)] for row in range(len(hashes))]
+
+
+def read_labels(frame: pl.DataFrame) -> NDArray[np.int64]:
+    """Return the label of every row, int [N], 0 (NORMAL) or 1 (PNEUMONIA)."""
+    labels: NDArray[np.int64] = (frame["label"] == PNEUMONIA).to_numpy().astype(np.int64)
+    return labels

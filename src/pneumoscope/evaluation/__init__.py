@@ -33,7 +33,12 @@ from pneumoscope.evaluation.figures import (
     plot_reliability,
     plot_roc,
 )
-from pneumoscope.evaluation.intervals import Interval, find_lower_bound, wilson_interval
+from pneumoscope.evaluation.intervals import (
+    Estimate,
+    Interval,
+    find_lower_bound,
+    wilson_interval,
+)
 from pneumoscope.evaluation.metrics import Metrics, compute_metrics
 from pneumoscope.evaluation.operating_points import (
     OperatingPoint,
@@ -56,7 +61,7 @@ from pneumoscope.evaluation.reliability import (
     fit_calibration_line,
 )
 from pneumoscope.evaluation.resampling import Clusters, find_clusters, resample
-from pneumoscope.evaluation.shares import Share, estimate_shares
+from pneumoscope.evaluation.shares import estimate_shares
 from pneumoscope.evaluation.subgroups import Subgroup, cut_values, judge_subgroups
 from pneumoscope.evaluation.updating import update_calibration
 
@@ -71,6 +76,7 @@ __all__ = [
     "DeLong",
     "DecisionCurve",
     "Difference",
+    "Estimate",
     "FittedCalibration",
     "Interval",
     "McNemar",
@@ -78,7 +84,6 @@ __all__ = [
     "OperatingPoint",
     "Pooled",
     "ReliabilityBin",
-    "Share",
     "Subgroup",
     "band_precision_recall",
     "band_roc",

@@ -40,7 +40,7 @@ def fit_calibration(labels: Labels, logits: Scores, *, steps: int = 100) -> Fitt
         return FittedCalibration(1.0, 0.0)
     inputs = np.stack([(scores - centre) / spread, np.ones_like(scores)], axis=1)
     weights = np.array([1.0, 0.0])
-    loss = _measure_loss(inputs @ weights, target)
+    loss = measure_loss(inputs @ weights, target)
     for _ in range(steps):
         z = inputs @ weights
         p = 1 / (1 + np.exp(-z))
@@ -48,10 +48,10 @@ def fit_calibration(labels: Labels, logits: Scores, *, steps: int = 100) -> Fitt
         curvature = (inputs * (p * (1 - p))[:, None]).T @ inputs + 1e-9 * np.eye(2)
         step = np.linalg.solve(curvature, gradient)
         scale = 1.0
-        while scale > 1e-8 and _measure_loss(inputs @ (weights - scale * step), target) > loss:
+        while scale > 1e-8 and measure_loss(inputs @ (weights - scale * step), target) > loss:
             scale /= 2
         weights = weights - scale * step
-        before, loss = loss, _measure_loss(inputs @ weights, target)
+        before, loss = loss, measure_loss(inputs @ weights, target)
         if before - loss < 1e-12 * max(1.0, before):
             break
     slope = float(weights[0]) / spread
@@ -76,7 +76,7 @@ def fit_temperature(labels: Labels, logits: Scores) -> float:
     scores = np.asarray(logits, np.float64)
     span = float(np.log(50))
     found = minimize_scalar(
-        lambda power: _measure_loss(scores * np.exp(-power), labels),
+        lambda power: measure_loss(scores * np.exp(-power), labels),
         bounds=(-span, span),
         method="bounded",
         options={"xatol": 1e-8},
@@ -84,6 +84,6 @@ def fit_temperature(labels: Labels, logits: Scores) -> float:
     return float(np.exp(found.x))
 
 
-def _measure_loss(z: Scores, target: Scores | Labels) -> float:
+def measure_loss(z: Scores, target: Scores | Labels) -> float:
     """Return the cross-entropy of logits and soft targets."""
     return float((np.logaddexp(0, z) - target * z).sum())

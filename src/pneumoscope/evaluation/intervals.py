@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import beta, norm
@@ -25,6 +26,17 @@ class Interval:
     def to_list(self) -> list[float]:
         """Return [low, high], as it stands in JSON."""
         return [self.low, self.high]
+
+
+class Estimate(NamedTuple):
+    """A number with its interval; None where undefined."""
+
+    value: float | None
+    interval: Interval | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as they stand in JSON."""
+        return {"value": self.value, "interval": self.interval and self.interval.to_list()}
 
 
 def wilson_interval(successes: int, n: int) -> Interval | None:

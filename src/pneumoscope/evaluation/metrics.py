@@ -29,8 +29,6 @@ from pneumoscope.evaluation.ranking import (
 )
 from pneumoscope.evaluation.resampling import RESAMPLES, Clusters, find_clusters, resample
 
-__all__ = ["Counts", "Labels", "Metrics", "Scores", "compute_metrics", "count_answers"]
-
 _BESIDE = ("intervals", "by_method", "clusters")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoscope.evaluation.arrays import Groups, Labels, Scores
+from pneumoscope.evaluation.calibration import measure_loss
 from pneumoscope.evaluation.intervals import LEVEL, Interval, Z, pivotal_interval, wilson_interval
 from pneumoscope.evaluation.resampling import Clusters, find_clusters, resample
 
@@ -212,7 +213,7 @@ def _fit_logistic(
     weights = np.zeros(k)
 
     def loss(w: Scores) -> float:
-        return _measure_loss(inputs @ w + offset, labels)
+        return measure_loss(inputs @ w + offset, labels)
 
     for _ in range(steps):
         p = 1 / (1 + np.exp(-(inputs @ weights + offset)))
@@ -234,8 +235,3 @@ def _fit_logistic(
     small = clusters.count / (clusters.count - 1) * (n - 1) / (n - k)
     covariance = small * bread @ (scores.T @ scores) @ bread
     return weights, np.sqrt(np.diag(covariance))
-
-
-def _measure_loss(z: Scores, labels: Labels) -> float:
-    """Return the cross-entropy of logits and labels."""
-    return float((np.logaddexp(0, z) - labels * z).sum())

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pneumoscope.evaluation.arrays import Groups, Scores
 from pneumoscope.evaluation.intervals import (
-    Interval,
+    Estimate,
     join_intervals,
     percentile_interval,
     wilson_interval,
@@ -20,22 +19,15 @@ from pneumoscope.evaluation.resampling import find_clusters, resample
 Rows = NDArray[np.bool_]
 
 
-class Share(NamedTuple):
-    """A share, 0..1, and its interval; both are None where there is nothing to take it of."""
-
-    value: float | None
-    interval: Interval | None
-
-
 def estimate_shares(
     shares: Mapping[str, tuple[Rows, Rows]], groups: Groups = None, seed: int = 0
-) -> dict[str, Share]:
+) -> dict[str, Estimate]:
     """Return each share; where patients are known Wilson's interval joined with a bootstrap.
 
     Parameters
     ----------
     shares
-        Name → which images count, and among which, bool [N] each.
+        Name → which images count, and among which, bool [N] each; of none nothing is defined.
     groups
         Patient of each image, None where unknown.
     """
@@ -58,5 +50,5 @@ def estimate_shares(
         wilson = wilson_interval(int(counted.sum()), size)
         bootstrap = percentile_interval(drawn[name]) if name in drawn and size else None
         value = float(counted.sum() / size) if size else None
-        found[name] = Share(value, join_intervals([wilson, bootstrap]))
+        found[name] = Estimate(value, join_intervals([wilson, bootstrap]))
     return found

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import minimize
 
+from pneumoscope.evaluation.arrays import Labels, Scores
 from pneumoscope.evaluation.calibration import FittedCalibration
-from pneumoscope.evaluation.metrics import Labels, Scores
 
 #: Standard deviation of the log of the slope and of the shift of the log-odds before a sample is
 #: seen: a place differs from another rather in how many are ill than in what a score is worth.

@@ -25,6 +25,7 @@ from pneumoscope.evidence.foreign.description import (
     read_description,
 )
 from pneumoscope.evidence.foreign.model import ForeignModel, is_foreign, open_model
+from pneumoscope.evidence.points import state_points
 from pneumoscope.evidence.quality import add_quality
 from pneumoscope.evidence.questions import Questions
 from pneumoscope.evidence.recalibration.crossfitting import Comparison, Number
@@ -83,6 +84,7 @@ __all__ = [
     "read_description",
     "read_lesion",
     "recalibrate_bundle",
+    "state_points",
     "summarise",
     "tabulate_characteristics",
     "write_cross_validation",

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pneumoscope.datasets import load_pixels, read_radiograph
+from pneumoscope.datasets import read_radiograph
 from pneumoscope.evidence.subject import Subject
 from pneumoscope.runtime import Objection, Outputs
 
@@ -19,10 +19,16 @@ _BATCH = 64
 
 
 def predict_images(
-    subject: Subject, frame: pl.DataFrame, split: str, progress: Progress | None
+    subject: Subject,
+    frame: pl.DataFrame,
+    pixels: NDArray[np.uint8],
+    split: str,
+    progress: Progress | None,
 ) -> pl.DataFrame:
-    """Answer every image, also those that a gate would reject, and note its objections."""
-    pixels = load_pixels(frame, subject.classifier.preprocessing)
+    """Answer every image, also those that a gate would reject, and note its objections.
+
+    `pixels`, uint8 [N, *shape], are the images of `frame` as the model takes them.
+    """
     paths = frame["path"].to_list()
     logits: list[NDArray[np.floating[Any]]] = []
     objections: list[Objection] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,6 @@ from pneumoscope.evidence.summary import (
     CalibrationPart,
     Points,
     decide,
-    find_subgroups,
     split_columns,
     summarise,
 )
@@ -96,12 +95,15 @@ def write_evaluation(
     judged = decide(predictions, operating_points)
     _write_table(judged, out / "predictions.csv")
     write_atomically(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    _write_comparison(context.comparison, out / "comparison.json")
+    if context.comparison is not None:
+        write_atomically(out / "comparison.json", json.dumps(context.comparison, indent=2) + "\n")
     _write_curves(predictions, out)
     figures = _draw_figures(
         out / "figures", predictions, operating_points, final, shown_split, context
     )
-    figures |= _draw_clinical_figures(out / "figures", shown, balanced, shown_split, questions)
+    figures |= _draw_clinical_figures(
+        out / "figures", shown, metrics[final][shown_split], shown_split
+    )
     tiles: list[GalleryTile] = []
     if explainer is not None:
         rows = judged.filter((pl.col("stage") == final) & (pl.col("split") == shown_split))
@@ -125,14 +127,6 @@ def write_evaluation(
 def _write_table(frame: pl.DataFrame, file: Path) -> None:
     with replace_atomically(file) as temporary:
         frame.write_csv(temporary)
-
-
-def _write_comparison(comparison: dict[str, Any] | None, file: Path) -> None:
-    """Write the comparison; an old one does not stay beside new numbers."""
-    if comparison is None:
-        file.unlink(missing_ok=True)
-    else:
-        write_atomically(file, json.dumps(comparison, indent=2) + "\n")
 
 
 def _write_curves(predictions: pl.DataFrame, out: Path) -> None:
@@ -189,9 +183,12 @@ def _draw_figures(
 
 
 def _draw_clinical_figures(
-    folder: Path, rows: pl.DataFrame, threshold: float, split: str, questions: Questions
+    folder: Path, rows: pl.DataFrame, numbers: Mapping[str, Any], split: str
 ) -> dict[str, Path]:
-    """Draw calibration, decision curve and subgroups of one stage and split."""
+    """Draw calibration, decision curve and subgroups of one stage and split.
+
+    `numbers` are those of `metrics.json`.
+    """
     labels, scores = split_columns(rows)
     groups = rows["patient"].to_list()
     figures = {
@@ -209,10 +206,8 @@ def _draw_clinical_figures(
             "decision_curve",
         ),
     }
-    subgroups = find_subgroups(rows, threshold, questions.subgroups)
-    if subgroups:
-        overall = compute_metrics(labels, scores, threshold, groups)
+    if numbers["subgroups"]:
         figures["Subgroups"] = plot_forest(
-            overall, subgroups, f"Subgroups, {split}", folder, "subgroups"
+            numbers, numbers["subgroups"], f"Subgroups, {split}", folder, "subgroups"
         )
     return figures

@@ -8,12 +8,13 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from pneumoscope.bundle import Calibration, OperatingPointInfo
-from pneumoscope.datasets import load_pixels
+from pneumoscope.bundle import Calibration
+from pneumoscope.datasets import load_pixels, read_labels
 from pneumoscope.errors import DataError, ModelError
 from pneumoscope.evaluation import choose_operating_points
 from pneumoscope.evaluation.calibration import fit_calibration
 from pneumoscope.evidence.foreign.model import ForeignModel
+from pneumoscope.evidence.points import state_points
 from pneumoscope.evidence.subject import Subject, describe_foreign
 
 #: Parts of the data that may set thresholds; test is for judging alone.
@@ -62,7 +63,7 @@ def calibrate_subject(
         )
     whole = frame.filter(pl.col("split") == part)
     rows = whole.filter(~pl.col("group").is_in(judged_frame["group"].unique().to_list()))
-    labels = (rows["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
+    labels = read_labels(rows)
     positives = int(labels.sum())
     if not 0 < positives < len(labels):
         raise DataError(
@@ -99,13 +100,5 @@ def _fit(
     logits = np.concatenate(parts)
     fitted = fit_calibration(labels, logits)
     calibration = Calibration(temperature=fitted.temperature, bias=fitted.bias)
-    points = {
-        name: OperatingPointInfo(
-            threshold=point.threshold,
-            target=point.target,
-            sensitivity=point.sensitivity,
-            specificity=point.specificity,
-        )
-        for name, point in choose_operating_points(labels, calibration.apply(logits)).items()
-    }
+    points = state_points(choose_operating_points(labels, calibration.apply(logits)))
     return model.recalibrate(calibration, points)

@@ -13,6 +13,7 @@ import polars as pl
 
 from pneumoscope import __version__
 from pneumoscope._files import replace_atomically, write_atomically
+from pneumoscope.datasets import read_labels
 from pneumoscope.evaluation import plot_folds, plot_roc, pool_predictions
 from pneumoscope.evidence.report.html import embed_figures, open_templates
 
@@ -158,7 +159,7 @@ def _pool(predictions: pl.DataFrame, seeds: Sequence[int]) -> dict[str, Any]:
     scores = np.stack([part["probability"].to_numpy() for part in parts])
     thresholds = np.stack([part["threshold"].to_numpy() for part in parts])
     pooled = pool_predictions(
-        (parts[0]["label"] == "PNEUMONIA").to_numpy().astype(np.int64),
+        read_labels(parts[0]),
         scores,
         scores >= thresholds,
         parts[0]["patient"].to_list(),
@@ -166,7 +167,7 @@ def _pool(predictions: pl.DataFrame, seeds: Sequence[int]) -> dict[str, Any]:
     return {
         name: {
             "value": number.value,
-            "interval": [number.interval.low, number.interval.high],
+            "interval": number.interval.to_list(),
             "by_seed": list(number.by_seed),
         }
         for name, number in pooled.items()
@@ -191,7 +192,7 @@ def _draw_figures(folder: Path, tree: dict[str, Any], predictions: pl.DataFrame)
     curves = {}
     for seed in tree["seeds"][:4]:  # more lines cannot be told apart
         rows = predictions.filter(pl.col("seed") == seed)
-        labels = (rows["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
+        labels = read_labels(rows)
         curves[f"seed {seed}"] = (labels, rows["probability"].to_numpy())
     figures["ROC, out of fold"] = plot_roc(curves, {}, "ROC, out of fold", folder, "roc")
     return figures

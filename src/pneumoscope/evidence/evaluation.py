@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from pneumoscope import __version__
 from pneumoscope.datasets import (
@@ -20,6 +21,7 @@ from pneumoscope.datasets import (
     build_manifest,
     load_pixels,
     open_collection,
+    read_labels,
 )
 from pneumoscope.errors import DataError, ModelError
 from pneumoscope.evidence.answers import describe_objections, predict_images
@@ -126,7 +128,8 @@ def evaluate_subject(
     whole = mark_seen(manifest.frame, subject.training_images)
     whole = join_columns(whole, collection, questions.subgroups)
     frame, split, note = choose_split(whole, collection.layout, split)
-    frame = add_quality(frame, load_pixels(frame, subject.classifier.preprocessing))
+    pixels = load_pixels(frame, subject.classifier.preprocessing)
+    frame = add_quality(frame, pixels)
     check_subgroups(frame, questions.subgroups)
     if earlier is not None:
         match_earlier(frame, earlier)  # before the long work
@@ -136,7 +139,7 @@ def evaluate_subject(
             subject, whole, frame, part=calibrate_on, judged=split, progress=progress
         )
         notes += said
-    predictions = predict_images(subject, frame, split, progress)
+    predictions = predict_images(subject, frame, pixels, split, progress)
     threshold = subject.operating_points["balanced"].threshold
     suspicions = suspect_answers(predictions, threshold)
     shared = find_shared(home, frame["sha256"]) if home else None
@@ -189,10 +192,10 @@ def evaluate_subject(
         explainer=subject.predictor,
         questions=questions,
         calibration=subject.calibration_part,
-        measure_robustness=_shift(subject, frame, questions.robustness)
+        measure_robustness=_shift(subject, frame, pixels, questions.robustness)
         if questions.robustness
         else None,
-        measure_attention=_look(subject, frame, out, questions.attention, progress)
+        measure_attention=_look(subject, frame, pixels, out, questions.attention, progress)
         if questions.attention
         else None,
     )
@@ -211,6 +214,7 @@ def evaluate_subject(
 def _look(
     subject: Subject,
     frame: pl.DataFrame,
+    pixels: NDArray[np.uint8],
     out: Path,
     options: AttentionOptions,
     progress: Progress | None,
@@ -221,7 +225,7 @@ def _look(
         measure_attention,
         subject.predictor,
         frame,
-        load_pixels(frame, subject.predictor.preprocessing),
+        pixels,
         out,
         options,
         engine=str(subject.configuration["engine"]),
@@ -230,14 +234,14 @@ def _look(
 
 
 def _shift(
-    subject: Subject, frame: pl.DataFrame, plan: RobustnessPlan
+    subject: Subject, frame: pl.DataFrame, pixels: NDArray[np.uint8], plan: RobustnessPlan
 ) -> Callable[[], RobustnessResult]:
     """Return what will judge the same images under shifts, when it is called."""
     return partial(
         measure_robustness,
         subject.classifier,
-        load_pixels(frame, subject.classifier.preprocessing),
-        (frame["label"] == "PNEUMONIA").to_numpy().astype(np.int64),
+        pixels,
+        read_labels(frame),
         frame["patient"].to_list(),
         plan=plan,
     )

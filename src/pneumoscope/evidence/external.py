@@ -53,11 +53,11 @@ class Drop:
             "name": self.name,
             "title": _NUMBERS[self.name],
             "internal": self.internal,
-            "internal_interval": _list_ends(self.internal_interval),
+            "internal_interval": self.internal_interval and self.internal_interval.to_list(),
             "external": self.external,
-            "external_interval": _list_ends(self.external_interval),
+            "external_interval": self.external_interval and self.external_interval.to_list(),
             "drop": self.drop,
-            "interval": _list_ends(self.interval),
+            "interval": self.interval and self.interval.to_list(),
             "internal_text": _describe(self.internal, self.internal_interval),
             "external_text": _describe(self.external, self.external_interval),
             "drop_text": _describe(self.drop, self.interval, sign="+"),
@@ -202,10 +202,6 @@ def subtract_intervals(
 def _read_interval(numbers: Mapping[str, Any], name: str) -> Interval | None:
     ends = numbers["intervals"].get(name)
     return Interval(*ends) if ends else None
-
-
-def _list_ends(interval: Interval | None) -> list[float] | None:
-    return [interval.low, interval.high] if interval else None
 
 
 def _describe(value: float | None, interval: Interval | None, sign: str = "") -> str:

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from pneumoscope.bundle import Bundle, ImageHashes, OperatingPointInfo
+from pneumoscope.bundle import Bundle, ImageHashes
 from pneumoscope.evaluation import OperatingPoint
 from pneumoscope.evidence.classifier import Classifier
 from pneumoscope.evidence.foreign.model import ForeignModel
+from pneumoscope.evidence.points import read_points
 from pneumoscope.evidence.summary import CalibrationPart
 from pneumoscope.runtime import Predictor, load
 
@@ -113,11 +114,3 @@ def describe_foreign(model: ForeignModel) -> Subject:
             "Heat-maps: the model gives its answer and nothing else.",
         ),
     )
-
-
-def read_points(points: Mapping[str, OperatingPointInfo]) -> dict[str, OperatingPoint]:
-    """Return operating points as evaluation takes them."""
-    return {
-        name: OperatingPoint(name, p.threshold, p.target, p.sensitivity, p.specificity)
-        for name, p in points.items()
-    }

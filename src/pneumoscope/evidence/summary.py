@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from pneumoscope.datasets import read_labels
 from pneumoscope.errors import DataError
 from pneumoscope.evaluation import (
     Metrics,
@@ -126,7 +127,7 @@ def decide(predictions: pl.DataFrame, points: Points) -> pl.DataFrame:
 
 def split_columns(rows: pl.DataFrame) -> tuple[Labels, Scores]:
     """Return labels, int [N], and probabilities, float [N]."""
-    labels = (rows["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
+    labels = read_labels(rows)
     return labels, rows["probability"].to_numpy().astype(np.float64)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import polars as pl
 
 from pneumoscope._probability import format_probability
+from pneumoscope.datasets import read_labels
 from pneumoscope.evaluation import compute_metrics
 
 #: Probabilities that differ less than this, however different the images, differ in nothing.
@@ -32,7 +32,7 @@ def suspect_answers(predictions: pl.DataFrame, threshold: float) -> list[str]:
             f"{format_probability(low)} to {format_probability(high)}, threshold "
             f"{format_probability(threshold)}): the threshold does not fit them."
         )
-    labels = (predictions["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
+    labels = read_labels(predictions)
     interval = compute_metrics(labels, probabilities, 0.5).to_dict()["intervals"].get("auc")
     if interval is not None and interval[1] < 0.5:
         warnings.append(

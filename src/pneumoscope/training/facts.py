@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from pneumoscope.bundle import ImageHashes
-from pneumoscope.datasets import count_images
+from pneumoscope.datasets import count_images, read_labels
 from pneumoscope.training.loop import EpochRow
 from pneumoscope.training.recipe import Precision, Recipe
 
@@ -35,7 +35,7 @@ class RunFacts:
 
     def read_labels(self) -> NDArray[np.int64]:
         """Return the label of every row, 0 (NORMAL) or 1 (PNEUMONIA)."""
-        return (self.frame["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
+        return read_labels(self.frame)
 
     def read_hashes(self, which: pl.Expr) -> ImageHashes:
         """Return the hashes of the images for which the expression holds."""

@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pneumoscope import __version__
-from pneumoscope.bundle import BundleInfo, Calibration, DataInfo, OperatingPointInfo
-from pneumoscope.datasets import mark_leaked
+from pneumoscope.bundle import BundleInfo, Calibration, DataInfo
+from pneumoscope.datasets import mark_leaked, read_labels
 from pneumoscope.evaluation import OperatingPoint, choose_operating_points
 from pneumoscope.evidence import (
     CARRIED,
     EvaluationContext,
     add_quality,
     fingerprint_images,
+    state_points,
     summarise,
     tabulate_characteristics,
 )
@@ -79,7 +80,7 @@ def judge_stages(
         tables.append(table)
         val = table.filter(pl.col("split") == "val")
         points[stage.name] = choose_operating_points(
-            (val["label"] == "PNEUMONIA").to_numpy().astype(np.int64),
+            read_labels(val),
             val["probability"].to_numpy(),
             sensitivity=facts.recipe.rule_out_sensitivity,
             specificity=facts.recipe.rule_in_specificity,
@@ -128,15 +129,7 @@ def describe_bundle(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         preprocessing=facts.recipe.preprocessing,
         calibration=Calibration(),
-        operating_points={
-            name: OperatingPointInfo(
-                threshold=point.threshold,
-                target=point.target,
-                sensitivity=point.sensitivity,
-                specificity=point.specificity,
-            )
-            for name, point in points[final].items()
-        },
+        operating_points=state_points(points[final]),
         metrics=_carry(summarise(predictions, points, final, brief=True)),
         training={"final": final, **_leave_machine_out(facts.config)},
         data=DataInfo(

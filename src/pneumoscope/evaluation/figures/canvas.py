@@ -21,11 +21,11 @@ def tidy(axes: Axes, direction: Literal["both", "x", "y"] = "both") -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def save(figure: Figure, folder: Path, name: str) -> Path:
+def save(figure: Figure, folder: Path, name: str, dpi: int = 130) -> Path:
     """Save as `name.svg` and `name.png`; return the latter."""
     folder.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)
     # Without dates, the same numbers give the same files.
     figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
-    figure.savefig(folder / f"{name}.png", dpi=130)
+    figure.savefig(folder / f"{name}.png", dpi=dpi)
     return folder / f"{name}.png"

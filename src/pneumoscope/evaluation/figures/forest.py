@@ -11,32 +11,31 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pneumoscope.evaluation.figures.canvas import DARK, save, tidy
-from pneumoscope.evaluation.metrics import Metrics
-from pneumoscope.evaluation.subgroups import Subgroup
 
 _PANELS = {"recall": "sensitivity", "specificity": "specificity", "auc": "AUC"}
 
 
 def plot_forest(
-    overall: Metrics,
-    subgroups: Mapping[str, Sequence[Subgroup]],
+    overall: Mapping[str, Any],
+    subgroups: Mapping[str, Sequence[Mapping[str, Any]]],
     title: str,
     folder: Path,
     name: str,
 ) -> Path:
     """Draw sensitivity, specificity and AUC of all images and of each group, a row each.
 
-    `subgroups` maps a column to its groups. Small groups have long lines: that is what they say.
+    Numbers as `Metrics.to_dict` and `Subgroup.to_dict` give them; `subgroups` maps a column to its
+    groups. Small groups have long lines: that is what they say.
     """
-    rows: list[tuple[str, dict[str, Any] | None]] = [("all images", overall.to_dict())]
+    rows: list[tuple[str, Mapping[str, Any] | None]] = [("all images", overall)]
     for column, groups in subgroups.items():
         rows.append((column, None))
-        rows += [(f"   {group.name}", group.to_dict()) for group in groups]
+        rows += [(f"   {group['name']}", group) for group in groups]
     figure = Figure(figsize=(12, max(2.5, 1.2 + 0.26 * len(rows))), layout="constrained")
     panels = figure.subplots(1, len(_PANELS), sharey=True)
     numbered = {place: numbers for place, (_, numbers) in enumerate(rows) if numbers is not None}
     for axes, (key, word) in zip(panels, _PANELS.items(), strict=True):
-        value = getattr(overall, key)
+        value = overall[key]
         if value is not None:
             axes.axvline(value, color="0.75", linewidth=1, linestyle="--", zorder=0)
         for place, row in numbered.items():

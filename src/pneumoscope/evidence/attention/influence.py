@@ -93,7 +93,7 @@ def measure_localisation(maps: Maps, lesions: Masks) -> dict[str, Any]:
     return {
         "n": len(hits),
         "hit": float(hits.mean()),
-        "interval": [interval.low, interval.high],
+        "interval": interval.to_list(),
         "area": area,
         "times_chance": float(hits.mean()) / area,
         "energy_in_lesion": float(usable.mean()) if len(usable) else None,
@@ -161,7 +161,7 @@ def _summarise(
     interval = _bootstrap_mean(shares[usable], patients[usable], seed)
     return found | {
         "inside": inside,
-        "interval": [interval.low, interval.high] if interval else None,
+        "interval": interval and interval.to_list(),
         "area": area,
         "times_area": inside / area,
         "mean_map": float(mean_shares[usable].mean()),

@@ -223,7 +223,7 @@ def _judge_area(labels: Labels, masks: Masks) -> dict[str, Any]:
     interval = delong_interval(labels, -area)
     return {
         "auc_of_small_area": compute_auc(labels, -area),
-        "interval": [interval.low, interval.high] if interval else None,
+        "interval": interval and interval.to_list(),
         "mean_normal": _mean(area[labels == 0]),
         "mean_pneumonia": _mean(area[labels == 1]),
     }

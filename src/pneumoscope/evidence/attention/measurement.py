@@ -17,8 +17,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pneumoscope._files import write_atomically
+from pneumoscope.datasets import read_labels
 from pneumoscope.errors import DataError
-from pneumoscope.evaluation.metrics import Labels
+from pneumoscope.evaluation.arrays import Labels
 from pneumoscope.evidence.attention.figures import (
     draw_examples,
     plot_conditions,
@@ -147,7 +148,7 @@ class _Shown:
 
     @property
     def labels(self) -> Labels:
-        return (self.frame["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
+        return read_labels(self.frame)
 
 
 @dataclass(frozen=True)

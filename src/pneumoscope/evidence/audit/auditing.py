@@ -13,7 +13,6 @@ from sklearn.decomposition import PCA
 from pneumoscope._files import write_atomically
 from pneumoscope.datasets import (
     MEASURED,
-    PNEUMONIA,
     CollectionOptions,
     build_manifest,
     count_straddling,
@@ -21,6 +20,7 @@ from pneumoscope.datasets import (
     load_pixels,
     measure_acquisition,
     open_collection,
+    read_labels,
 )
 from pneumoscope.evidence.audit.descriptions import describe_shapes
 from pneumoscope.evidence.audit.drift import compare_splits
@@ -77,7 +77,7 @@ def audit_collection(
     features = measure_acquisition(frame, squares, progress=tell("Measuring images"))
     contrasts = probe_shortcuts(frame, features, seed=seed, progress=tell("Probing shortcuts"))
     description = describe_shapes(squares, progress=tell("Describing images"))
-    labels = (frame["label"] == PNEUMONIA).to_numpy().astype(np.int64)
+    labels = read_labels(frame)
     groups = frame["group"].to_numpy()
     if brought is not None:
         assert predictions is not None

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pneumoscope.datasets import FEATURES
+from pneumoscope.evaluation.figures.canvas import DARK, STYLES, tidy
 from pneumoscope.evidence.audit.probes import Probe
-
-_STYLES = (("#1f3a5f", "-"), ("#c8551b", "--"), ("#4d4d4d", ":"))
 
 
 def draw_probes(probes: Sequence[Probe]) -> bytes:
@@ -28,15 +26,15 @@ def draw_probes(probes: Sequence[Probe]) -> bytes:
             axes.text(0.51, row, "not available", va="center", fontsize=8, color="0.45")
             continue
         if probe.interval is not None:
-            axes.plot([probe.interval.low, probe.interval.high], [row, row], color=_STYLES[0][0])
-        axes.plot(probe.auc, row, "o", color=_STYLES[0][0], markersize=6)
+            axes.plot(probe.interval.to_list(), [row, row], color=DARK)
+        axes.plot(probe.auc, row, "o", color=DARK, markersize=6)
         axes.text(1.015, row, f"{probe.auc:.2f}", va="center", fontsize=9)
         if probe.reason:
             axes.text(0.515, row, probe.reason, va="center", fontsize=8, color="0.45")
     names = [_name(probe.name) for probe in probes]
     axes.set_yticks(range(len(probes)), names)
     axes.set(xlim=(0.4, 1.0), ylim=(len(probes) - 0.5, -0.5), xlabel="AUC, 0.5 is chance")
-    _tidy(axes)
+    tidy(axes)
     return _encode(figure)
 
 
@@ -58,7 +56,7 @@ def draw_distributions(
         low, high = np.nanquantile(values, [0.002, 0.998])
         if low == high:
             low, high = np.nanmin(values), np.nanmax(values)
-        for name, (colour, dash) in zip(names, _STYLES, strict=False):
+        for name, (colour, dash, _) in zip(names, STYLES, strict=False):
             part = _drop_missing(values[kept == name])
             if len(part):
                 axes.hist(
@@ -74,7 +72,7 @@ def draw_distributions(
         axes.set_title(_name(feature), fontsize=9, loc="left")
         axes.set_yticks([])
         axes.tick_params(labelsize=7)
-        _tidy(axes)
+        tidy(axes)
     for axes in grid.flat[len(shown) :]:
         axes.set_axis_off()
     figure.legend(
@@ -94,12 +92,6 @@ def _drop_missing(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _name(name: str) -> str:
     return name.replace("_", " ").replace("jpeg", "JPEG")
-
-
-def _tidy(axes: Axes) -> None:
-    axes.grid(color="0.92", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _encode(figure: Figure) -> bytes:

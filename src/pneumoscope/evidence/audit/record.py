@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any
 
 from pneumoscope import __version__
-from pneumoscope.evaluation import Interval
 from pneumoscope.evidence.audit.drift import Drift
 from pneumoscope.evidence.audit.findings import Audit, count_flow, count_splits
 from pneumoscope.evidence.audit.probes import Contrast, Probe
@@ -41,7 +40,7 @@ def to_json(audit: Audit) -> dict[str, Any]:
         "judge": {
             "name": audit.judgement.judge,
             "auc": audit.judgement.auc,
-            "interval": _list_bounds(audit.judgement.interval),
+            "interval": audit.judgement.interval and audit.judgement.interval.to_list(),
             "judged": audit.judgement.judged,
             "reason": audit.judgement.reason,
         },
@@ -82,10 +81,6 @@ def _describe_drift(part: Drift) -> dict[str, Any]:
 def _describe_probe(probe: Probe) -> dict[str, Any]:
     return {
         "auc": probe.auc,
-        "interval": _list_bounds(probe.interval),
+        "interval": probe.interval and probe.interval.to_list(),
         "reason": probe.reason,
     }
-
-
-def _list_bounds(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else [interval.low, interval.high]

@@ -30,7 +30,7 @@ from pneumoscope.bundle import (
     read_bundle,
     write_files,
 )
-from pneumoscope.datasets import build_manifest, load_pixels, open_collection
+from pneumoscope.datasets import build_manifest, load_pixels, open_collection, read_labels
 from pneumoscope.datasets.phantom import Disease, draw_phantom
 from pneumoscope.errors import DataError
 from pneumoscope.evaluation import fit_calibration
@@ -40,6 +40,7 @@ from pneumoscope.evidence.equipment.precisions import (
     choose_points,
     compare_precision,
 )
+from pneumoscope.evidence.progress import give_title
 from pneumoscope.images import normalise
 from pneumoscope.runtime import Predictor, equal_reference
 
@@ -86,26 +87,26 @@ def equip_bundle(
     bundle = read_bundle(source)
     spec = bundle.info.preprocessing
     frame = _read_parts(equipment.data)
-    pixels = load_pixels(frame, spec, progress=_title(progress, "Preparing pixels"))
+    pixels = load_pixels(frame, spec, progress=give_title(progress, "Preparing pixels"))
     held = np.flatnonzero((frame["split"] == "val").to_numpy())
     trained = _draw(np.flatnonzero((frame["split"] == "train").to_numpy()), _GATE_IMAGES)
-    labels = (frame["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
+    labels = read_labels(frame)
 
     predictor = Predictor(bundle, precision="fp32")
     part = answer_squares(
-        predictor, pixels[held], _title(progress, "Answering the calibration part")
+        predictor, pixels[held], give_title(progress, "Answering the calibration part")
     )
     arrays: dict[str, NDArray[Any]] = {
         "logits": part.logits,
         "labels": labels[held].astype(np.int8),
     }
     known = answer_squares(
-        predictor, pixels[trained], _title(progress, "Answering training images")
+        predictor, pixels[trained], give_title(progress, "Answering training images")
     )
     others = None
     if equipment.outside is not None:
         squares = _read_squares(equipment.outside, bundle)
-        title = _title(progress, "Answering the other population")
+        title = give_title(progress, "Answering the other population")
         others = Radiographs(squares, answer_squares(predictor, squares, title).features)
         arrays |= fit_population(pixels[trained], pixels[held], squares)
     arrays |= fit_gate(pixels[trained], known.features, pixels[held], part.features, others=others)
@@ -138,7 +139,7 @@ def equip_bundle(
             golden[f"logits_{precision}"] = runner.predict_pixels(squares).logits
             if precision == "fp32":
                 continue
-            title = _title(progress, f"Comparing {precision}")
+            title = give_title(progress, f"Comparing {precision}")
             logits = answer_squares(runner, pixels[held], title).logits
             own, own_points = _fit_points(logits, labels[held], equipment)
             found = compare_precision(
@@ -208,7 +209,3 @@ def _offer(info: BundleInfo, graphs: Mapping[str, str]) -> BundleInfo:
     """Return the description of a bundle that offers every precision, to try them."""
     offered = {name: equal_reference(info, graph) for name, graph in graphs.items()}
     return info.model_copy(update={"precisions": offered})
-
-
-def _title(progress: Callable[[str, int, int], None], title: str) -> Progress:
-    return lambda done, total: progress(title, done, total)

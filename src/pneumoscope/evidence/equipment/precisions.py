@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pneumoscope.bundle import Calibration, OperatingPointInfo, PrecisionInfo
 from pneumoscope.evaluation import choose_operating_points, compute_auc
+from pneumoscope.evidence.points import state_points
 from pneumoscope.runtime import Outputs, Predictor, decide_by_band
 
 #: A faster precision is offered only if it stays this near to fp32 on the images compared.
@@ -40,15 +41,7 @@ def choose_points(
     points = choose_operating_points(
         labels, probabilities, sensitivity=sensitivity, specificity=specificity, trust_labels=False
     )
-    return {
-        name: OperatingPointInfo(
-            threshold=point.threshold,
-            target=point.target,
-            sensitivity=point.sensitivity,
-            specificity=point.specificity,
-        )
-        for name, point in points.items()
-    }
+    return state_points(points)
 
 
 def compare_precision(

@@ -17,7 +17,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pneumoscope._files import hash_bytes
 from pneumoscope.bundle import (
     CARD,
     GRAPH,
@@ -42,15 +41,18 @@ from pneumoscope.datasets import (
     build_manifest,
     load_pixels,
     open_collection,
+    read_labels,
     read_radiograph,
 )
 from pneumoscope.errors import DataError, PneumoscopeError
 from pneumoscope.evaluation import FittedCalibration, update_calibration
+from pneumoscope.evidence.characteristics import fingerprint_images
 from pneumoscope.evidence.equipment.precisions import (
     answer_squares,
     choose_points,
     compare_precision,
 )
+from pneumoscope.evidence.progress import give_title
 from pneumoscope.evidence.recalibration.crossfitting import Comparison, compare_by_folds
 from pneumoscope.evidence.recalibration.sample_size import check_cases, list_shortages
 from pneumoscope.runtime import Outputs, Predictor
@@ -119,15 +121,15 @@ def recalibrate_bundle(
     check_free(out)
     bundle = read_bundle(source)
     collection = open_collection(plan.data, plan.options)
-    manifest = build_manifest(collection, progress=_title(progress, "Reading images"))
+    manifest = build_manifest(collection, progress=give_title(progress, "Reading images"))
     frame, note = _choose_part(manifest.frame, plan.split)
     _check_unseen(bundle, manifest.frame, frame)
-    labels = (frame["label"] == "PNEUMONIA").to_numpy().astype(np.int64)
+    labels = read_labels(frame)
     cases = _count_cases(frame)
     check_cases(cases)
     predictor = Predictor(bundle, engine=plan.engine)
     squares = load_pixels(frame, predictor.preprocessing)
-    outputs = answer_squares(predictor, squares, _title(progress, "Answering the sample"))
+    outputs = answer_squares(predictor, squares, give_title(progress, "Answering the sample"))
     sample = _Sample(frame, labels, squares, outputs)
 
     previous = bundle.info.calibration, bundle.info.operating_points
@@ -231,7 +233,7 @@ def _fit_precisions(
         except PneumoscopeError as error:
             dropped.append(f"{name} was dropped, since it could not be judged here: {error}")
             continue
-        title = _title(progress, f"Comparing {name}")
+        title = give_title(progress, f"Comparing {name}")
         logits = answer_squares(runner, sample.squares, title).logits
         own, points = _fit(sample.labels, logits, old.calibration, plan)
         found = compare_precision(
@@ -264,7 +266,7 @@ def _describe_sample(predictor: Predictor, sample: _Sample, progress: Progress) 
         counts={label: int((frame["label"] == label).sum()) for label in ("NORMAL", "PNEUMONIA")},
         patients=frame["patient"].n_unique() if known else None,
         sources=frame["source"].unique().sort().to_list(),
-        fingerprint=hash_bytes("\n".join(sorted(frame["sha256"])).encode()),
+        fingerprint=fingerprint_images(frame["sha256"]),
         rejected=rejected,
         outside_population=outside,
     )
@@ -318,7 +320,3 @@ def _list_files(
     hashes = ImageHashes(tuple(sample.frame["sha256"]), tuple(sample.frame["phash"]))
     files[TRAINING_IMAGES] = pack_images(bundle.training_images() | hashes)
     return files
-
-
-def _title(progress: Progress, title: str) -> Callable[[int, int], None]:
-    return lambda done, total: progress(title, done, total)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pneumoscope._probability import format_probability
 from pneumoscope.datasets import read_radiograph
 from pneumoscope.errors import ImageError
+from pneumoscope.evaluation.figures.canvas import save
 from pneumoscope.evidence.report.html import embed_picture, shrink
 from pneumoscope.runtime import CAPTION, Predictor, WarningCode, draw_heatmap
 
@@ -130,7 +130,4 @@ def _draw_sheet(
             axes.set_axis_off()
             if column == 0:
                 axes.set_title(title, fontsize=10, loc="left", parse_math=False)
-    FigureCanvasAgg(figure)
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / "gallery.png", dpi=110)
-    figure.savefig(folder / "gallery.svg", metadata={"Date": None})
+    save(figure, folder, "gallery", dpi=110)

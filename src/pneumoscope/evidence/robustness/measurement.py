@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoscope.evaluation import compute_metrics, wilson_interval
-from pneumoscope.evaluation.metrics import Labels, Scores
+from pneumoscope.evaluation import Estimate, compute_metrics, wilson_interval
+from pneumoscope.evaluation.arrays import Labels, Scores
 from pneumoscope.evaluation.paired_drop import Drop, measure_drops
 from pneumoscope.evidence.classifier import Classifier
-from pneumoscope.evidence.robustness.result import Level, Number, RobustnessResult, ShiftResult
+from pneumoscope.evidence.robustness.result import Level, RobustnessResult, ShiftResult
 from pneumoscope.evidence.robustness.shifts import SHIFTS, Shift
 from pneumoscope.images import from_array
 from pneumoscope.runtime import Decision, Objection, Predictor, decide_by_band
@@ -183,7 +183,7 @@ def _judge(
     values = {"auc": metrics.auc, "sensitivity": metrics.recall, "specificity": metrics.specificity}
     intervals = metrics.intervals
     numbers = {
-        name: Number(value, intervals.get("recall" if name == "sensitivity" else name))
+        name: Estimate(value, intervals.get("recall" if name == "sensitivity" else name))
         for name, value in values.items()
     }
     decided = decide_by_band(scores, thresholds["rule_out"], thresholds["rule_in"])
@@ -199,7 +199,7 @@ def _judge(
 
 def _count_as_decided(
     labels: Labels, decided: NDArray[np.str_], objections: Sequence[Objection]
-) -> dict[str, Number]:
+) -> dict[str, Estimate]:
     rejected = np.array([objection.reason is not None for objection in objections])
     outside = np.array([objection.outside_population for objection in objections]) & ~rejected
     final = np.where(outside, Decision.REFER.value, decided)
@@ -211,7 +211,7 @@ def _count_as_decided(
     }
 
 
-def _count_decisions(labels: Labels, decisions: NDArray[np.str_]) -> dict[str, Number]:
+def _count_decisions(labels: Labels, decisions: NDArray[np.str_]) -> dict[str, Estimate]:
     """REFER and REJECTED count as flagged, since a person will look."""
     flagged = decisions != Decision.NORMAL.value
     return {
@@ -221,9 +221,9 @@ def _count_decisions(labels: Labels, decisions: NDArray[np.str_]) -> dict[str, N
     }
 
 
-def _count_share(hits: NDArray[np.bool_]) -> Number:
+def _count_share(hits: NDArray[np.bool_]) -> Estimate:
     value = float(hits.mean()) if len(hits) else None
-    return Number(value, wilson_interval(int(hits.sum()), len(hits)))
+    return Estimate(value, wilson_interval(int(hits.sum()), len(hits)))
 
 
 def _find_middle(labels: Labels, probabilities: Scores) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-from pneumoscope.evaluation import Interval
+from pneumoscope.evaluation import Estimate
 from pneumoscope.evaluation.paired_drop import Drop
 from pneumoscope.evidence.robustness.distortions import Square
 from pneumoscope.evidence.robustness.shifts import Shift
@@ -17,18 +17,6 @@ TOLERANCES = {"auc": 0.02, "sensitivity": 0.05, "specificity": 0.1}
 NAMES = {"auc": "AUC", "sensitivity": "sensitivity", "specificity": "specificity"}
 
 
-class Number(NamedTuple):
-    """A number with its 95 % interval; None where undefined."""
-
-    value: float | None
-    interval: Interval | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        interval = self.interval and [self.interval.low, self.interval.high]
-        return {"value": self.value, "interval": interval}
-
-
 @dataclass(frozen=True)
 class Level:
     """What the model gives at one strength of one shift."""
@@ -37,13 +25,13 @@ class Level:
     """1..5; 0 is unshifted."""
     amount: float | None
     """The strength in the unit of the shift; None where unshifted."""
-    numbers: dict[str, Number]
+    numbers: dict[str, Estimate]
     """auc, sensitivity and specificity at the threshold that decides alone, past the gate."""
     drops: dict[str, Drop]
     """What each lost against the unshifted; empty at strength 0."""
-    by_band: dict[str, Number]
+    by_band: dict[str, Estimate]
     """sensitivity, specificity and referred by the referral band, past the gate."""
-    as_decided: dict[str, Number] | None
+    as_decided: dict[str, Estimate] | None
     """The same as `predict` would decide, with rejected and outside_population; None of a model
     that has no gate."""
 
@@ -67,14 +55,14 @@ class Level:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as they stand in `robustness.json`."""
 
-        def plain(numbers: Mapping[str, Number]) -> dict[str, Any]:
+        def plain(numbers: Mapping[str, Estimate]) -> dict[str, Any]:
             return {name: number.to_dict() for name, number in numbers.items()}
 
         return {
             "strength": self.strength,
             "amount": self.amount,
             **plain(self.numbers),
-            "drops": plain({name: Number(*drop) for name, drop in self.drops.items()}),
+            "drops": plain({name: Estimate(*drop) for name, drop in self.drops.items()}),
             "by_band": plain(self.by_band),
             "as_decided": None if self.as_decided is None else plain(self.as_decided),
             "stopped": self.stopped,

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pneumoscope._files import write_atomically
+from pneumoscope.evaluation.figures.canvas import save
 from pneumoscope.evaluation.figures.shifts import Curve, plot_shift_curves
 from pneumoscope.evidence.robustness.distortions import Square
 from pneumoscope.evidence.robustness.result import NAMES, RobustnessResult, ShiftResult
@@ -62,11 +62,7 @@ def draw_shift_sheet(
         for axes, strength in zip(row[1:], shift.strengths, strict=True):
             changed = shift.apply(square[None], strength, seed)[0]
             _draw_tile(axes, changed, shift.describe(strength))
-    FigureCanvasAgg(figure)
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / "shifts.png", dpi=100)
-    figure.savefig(folder / "shifts.svg", metadata={"Date": None})
-    return folder / "shifts.png"
+    return save(figure, folder, "shifts", dpi=100)
 
 
 def _draw_tile(axes: Axes, square: Square, title: str) -> None:
