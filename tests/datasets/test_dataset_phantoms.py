@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -97,6 +98,29 @@ def test_every_collection_of_phantoms_says_so(phantoms: Path, tmp_path: Path) ->
     assert SAID in again.notes
     (tmp_path / "split again" / "manifest.parquet").unlink()  # as another tool may leave it
     assert SAID in open_collection(tmp_path / "split again").notes
+    rows = [f"{item.ref},{item.label}" for item in found.items]
+    (tmp_path / "table.csv").write_text("path,label\n" + "\n".join(rows))
+    assert SAID in open_collection(tmp_path / "table.csv").notes
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need a privilege elsewhere")
+@pytest.mark.parametrize("linked", ["classes", "parts", "files"])
+def test_phantoms_behind_links_say_so(phantoms: Path, tmp_path: Path, linked: str) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for label in ("NORMAL", "PNEUMONIA"):
+        if linked == "classes":
+            (data / label).symlink_to(phantoms / label)
+            continue
+        (data / label).mkdir()
+        if linked == "parts":  # one folder of a class that has others beside
+            (data / label / "drawn").symlink_to(phantoms / label)
+            continue
+        for file in (phantoms / label).iterdir():
+            (data / label / file.name).symlink_to(file)
+    found = open_collection(data)
+    assert SAID in found.notes
+    assert {item.source for item in found.items} == {"phantom"}
     rows = [f"{item.ref},{item.label}" for item in found.items]
     (tmp_path / "table.csv").write_text("path,label\n" + "\n".join(rows))
     assert SAID in open_collection(tmp_path / "table.csv").notes

@@ -83,10 +83,19 @@ class Origins:
         self._known: dict[PurePath, bool] = {}
 
     def is_phantom(self, file: str | Path) -> bool:
-        """Whether a marker lies beside the image's class folder, or beside its split."""
-        folder = Path(file).parent
+        """Whether a marker lies beside the image's class folder, or beside its split.
+
+        Where the image, or a folder above it, is a link, its own place counts as well.
+        """
+        file = Path(file)
+        if self._is_marked(file.parent):
+            return True
+        return file.is_symlink() and self._is_marked(file.resolve().parent)
+
+    def _is_marked(self, folder: Path) -> bool:
         if folder not in self._known:
-            around = (folder, *folder.parents[:2])
+            real = folder.resolve()
+            around = {folder, *folder.parents[:2], real, *real.parents[:2]}
             self._known[folder] = any((place / PHANTOM_MARKER).is_file() for place in around)
         return self._known[folder]
 
