@@ -176,6 +176,29 @@ def test_a_table_that_will_not_do_is_one_sentence(images: Path, text: str, sente
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize("name", ["label", "path", "ward"])
+def test_a_column_that_is_there_twice_is_refused(images: Path, name: str) -> None:
+    rows = _rows().replace("\n", ",A,x\n")
+    table = _write(images, f"path,label,ward,{name}\n{rows}")
+    with pytest.raises(DataError, match=f"has the column '{name}' more than once") as caught:
+        open_collection(table)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_column_of_a_parquet_file_that_is_there_twice_is_refused(images: Path) -> None:
+    values = {"path": [f"img/{i}.png" for i in range(6)], "label": list("001100")}
+    file = images / "table.parquet"
+    pl.DataFrame(values | {"lobel": list("110011")}).write_parquet(file)
+    file.write_bytes(file.read_bytes().replace(b"lobel", b"label"))  # no tool here writes it
+    with pytest.raises(DataError, match="cannot be read as a table: column with name 'label'"):
+        open_collection(file)
+
+
+def test_columns_that_a_spreadsheet_leaves_without_a_name_are_passed_over(images: Path) -> None:
+    table = _write(images, f"path,label,,\n{_rows()}".replace("0\n", "0,,\n"))
+    assert _labels(open_collection(table)) == "001100"
+
+
 def test_other_bytes_than_text_are_one_sentence(images: Path) -> None:
     for name in ("table.csv", "table.parquet"):
         (images / name).write_bytes(b"\xff\xfe\x00PAR1\xd8" * 9)

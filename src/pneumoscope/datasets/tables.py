@@ -20,6 +20,7 @@ from pneumoscope.datasets.naming import parse_name
 from pneumoscope.errors import DataError
 
 _PATH_NAMES = ("path", "file", "filename", "image")
+_SECOND = "_duplicated_"
 _SPLIT_NAMES = {"validation": "val", "valid": "val", "dev": "val", "training": "train"}
 
 
@@ -33,7 +34,7 @@ def read_table(
     Raises
     ------
     DataError
-        A column is missing, or an image has two labels.
+        A column is missing or there twice, or an image has two labels.
     """
     frame = _load(path)
     path_column = _find_column(frame, path, None, _PATH_NAMES, "path")
@@ -121,11 +122,21 @@ def _load(path: Path) -> pl.DataFrame:
     try:
         if path.suffix.lower() == ".parquet":
             return pl.read_parquet(path, glob=False)
-        return pl.read_csv(path, infer_schema=False, glob=False)
+        frame = pl.read_csv(path, infer_schema=False, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(
             f"{path} cannot be read as a table: {' '.join(str(error).split())[:200]}"
         ) from error
+    for name in frame.columns:
+        # What a second column of a name is called by polars; those that a spreadsheet leaves
+        # without any name hold nothing.
+        first, mark, _ = name.rpartition(_SECOND)
+        if mark and first in frame.columns and first:
+            raise DataError(
+                f"{path} has the column {first!r} more than once, and only one of them can be "
+                "meant: rename the others, or take them out."
+            )
+    return frame
 
 
 def _find_column(
