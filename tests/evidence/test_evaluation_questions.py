@@ -142,7 +142,7 @@ def test_columns_of_a_persons_own_become_subgroups(result):
 @pytest.mark.parametrize(
     ("column", "sentence"),
     [
-        ("sex", "no column 'sex' to make subgroups of: found series, pixels, path"),
+        ("sex", "no column 'sex' to make subgroups of: ward.csv has age, ward, and every image"),
         ("number", "'number' tells 40 groups apart|at most 40"),
     ],
 )
@@ -158,6 +158,42 @@ def test_a_column_that_makes_no_subgroups_is_refused(
             questions=Questions(subgroups=(column,)),
         )
     assert not (tmp_path / "out").exists()
+
+
+USUAL = "every image has image_contrast, image_sharpness, series, subtype, patient, block"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        # A group an image, one group for all, and names that an evaluation gives are of no use.
+        (lambda t: t.with_columns(probability=1), f"ward.csv has age, ward, and {USUAL}; choose"),
+        (lambda t: t["path", "label"], f"none of its own that tells groups apart, and {USUAL}"),
+    ],
+)
+def test_who_asks_for_a_column_that_is_nowhere_hears_which_there_are(
+    bundle, table, tmp_path, monkeypatch, change, sentence
+):
+    monkeypatch.setattr("pneumoscope.evidence.summary._MOST_GROUPS", 39)
+    monkeypatch.setattr("pneumoscope.evidence.evaluation.load_pixels", None)  # before the long work
+    change(pl.read_csv(table)).with_columns(constant=1).write_csv(tmp_path / "ward.csv")
+    with pytest.raises(DataError, match=sentence):
+        evaluate_subject(
+            describe_bundle(bundle),
+            tmp_path / "ward.csv",
+            tmp_path / "out",
+            questions=Questions(subgroups=("nosuch",)),
+        )
+
+
+def test_who_asks_for_a_column_of_folders_hears_of_manifests(bundle, strangers, tmp_path):
+    with pytest.raises(DataError, match=f"subgroups of: {USUAL}; bring others in a CSV or Parquet"):
+        evaluate_subject(
+            describe_bundle(bundle),
+            strangers,
+            tmp_path / "out",
+            questions=Questions(subgroups=("nosuch",)),
+        )
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.1, 5, float("nan")])

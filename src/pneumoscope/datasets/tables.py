@@ -20,6 +20,7 @@ from pneumoscope.datasets.naming import parse_name
 from pneumoscope.errors import DataError
 
 _PATH_NAMES = ("path", "file", "filename", "image")
+#: How polars names the second column of a name, with a number behind.
 _SECOND = "_duplicated_"
 _SPLIT_NAMES = {"validation": "val", "valid": "val", "dev": "val", "training": "train"}
 
@@ -85,10 +86,11 @@ def read_table(
     return tuple(items.values()), tuple(notes), tuple(skipped)
 
 
-def read_columns(path: Path, names: Sequence[str]) -> pl.DataFrame:
+def read_columns(path: Path, names: Sequence[str] | None = None) -> pl.DataFrame:
     """Return `path`, as items have it, and those of these columns that a manifest has, as text.
 
-    An image that stands there several times has the last row's values, as in `read_table`.
+    All that have a name are returned where `names` is None. An image that stands there several
+    times has the last row's values, as in `read_table`.
 
     Raises
     ------
@@ -97,7 +99,8 @@ def read_columns(path: Path, names: Sequence[str]) -> pl.DataFrame:
     """
     frame = _load(path)
     path_column = _find_column(frame, path, None, _PATH_NAMES, "path")
-    present = [name for name in names if name in frame.columns and name != path_column]
+    own = [name for name in frame.columns if name != path_column and not _is_unnamed(name)]
+    present = own if names is None else [name for name in names if name in own]
     rows = {
         _resolve(file, path.parent): [_strip(row[name]) for name in present]
         for row in frame.iter_rows(named=True)
@@ -128,15 +131,18 @@ def _load(path: Path) -> pl.DataFrame:
             f"{path} cannot be read as a table: {' '.join(str(error).split())[:200]}"
         ) from error
     for name in frame.columns:
-        # What a second column of a name is called by polars; those that a spreadsheet leaves
-        # without any name hold nothing.
         first, mark, _ = name.rpartition(_SECOND)
-        if mark and first in frame.columns and first:
+        if mark and first in frame.columns and not _is_unnamed(name):
             raise DataError(
                 f"{path} has the column {first!r} more than once, and only one of them can be "
                 "meant: rename the others, or take them out."
             )
     return frame
+
+
+def _is_unnamed(column: str) -> bool:
+    """Whether it is a column that a spreadsheet leaves without a name, mostly an empty one."""
+    return not column.strip() or column.startswith(_SECOND)
 
 
 def _find_column(

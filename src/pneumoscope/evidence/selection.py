@@ -10,12 +10,16 @@ from pneumoscope.bundle import ImageHashes
 from pneumoscope.datasets import SPLITS, Collection, Layout, count_images, read_columns
 from pneumoscope.errors import DataError
 from pneumoscope.evidence.quality import QUALITY
+from pneumoscope.evidence.summary import DERIVED, read_column, tells_apart
 
 #: Columns that an evaluation makes; one of that name in a manifest is something else.
 _MADE = frozenset(
     {"sha256", "phash", "group", "stage", "logit", "probability", "decision", "seen", "rejection",
      "outside_population", *QUALITY}
 )  # fmt: skip
+
+#: Columns of every manifest that name single images, or hold what is to be found out.
+_NO_GROUPS = frozenset({"path", "copies", "label"})
 
 
 def mark_seen(frame: pl.DataFrame, training_images: ImageHashes | None) -> pl.DataFrame:
@@ -36,19 +40,47 @@ def join_columns(
     Raises
     ------
     DataError
-        A column has the name of one that the evaluation makes itself.
+        A column has the name of one that the evaluation makes itself, or is nowhere.
     """
     missing = [name for name in wanted if name not in frame.columns or name in _MADE]
-    if not missing or collection.layout is not Layout.MANIFEST:
+    if not missing:
         return frame
-    brought = read_columns(collection.root, missing)
+    is_table = collection.layout is Layout.MANIFEST
+    brought = read_columns(collection.root, missing) if is_table else frame.select("path")
     taken = [name for name in brought.columns if name in _MADE]
     if taken:
         raise DataError(
             f"The column {taken[0]!r} of {collection.root.name} has a name that the evaluation "
             "gives itself: call it otherwise to make subgroups of it."
         )
+    found = {*frame.columns, *brought.columns, *QUALITY, *DERIVED}
+    for name in missing:
+        if name not in found:
+            raise DataError(
+                f"There is no column {name!r} to make subgroups of: "
+                f"{_list_choices(frame, collection)}."
+            )
     return frame.join(brought, on="path", how="left")
+
+
+def _list_choices(frame: pl.DataFrame, collection: Collection) -> str:
+    """Say which columns make subgroups: a person's own first, then those that every image has."""
+    known = [name for name in (*DERIVED, *frame.columns) if name not in _MADE | _NO_GROUPS]
+    usual = ", ".join([*QUALITY, *(name for name in known if _makes_groups(frame, name))])
+    if collection.layout is not Layout.MANIFEST:
+        return f"every image has {usual}; bring others in a CSV or Parquet manifest"
+    brought = read_columns(collection.root)
+    own = [name for name in brought.columns if name not in {*frame.columns, *_MADE}]
+    said = ", ".join(name for name in own if _makes_groups(brought, name))
+    return (
+        f"{collection.root.name} has {said or 'none of its own that tells groups apart'}, and "
+        f"every image has {usual}; choose one of these, or add the column"
+    )
+
+
+def _makes_groups(frame: pl.DataFrame, name: str) -> bool:
+    values = read_column(frame, name)
+    return values is not None and tells_apart(values)
 
 
 def choose_split(

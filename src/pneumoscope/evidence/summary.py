@@ -37,6 +37,8 @@ CARRIED = (
 )  # fmt: skip
 #: Subgroups that are judged unasked, where the data tell them apart.
 _USUAL = ("subtype", *QUALITY, "series", "pixels", "source")
+#: Subgroups that follow from columns of the manifest.
+DERIVED = ("series", "pixels")
 _MOST_GROUPS = 40
 
 
@@ -295,7 +297,7 @@ def find_subgroups(
 
 
 def read_column(rows: pl.DataFrame, column: str) -> list[object] | None:
-    """Return a column, or one that follows from others: `series` and `pixels`; None without."""
+    """Return a column, or one that follows from others (`DERIVED`); None without."""
     if column in rows.columns:
         return rows[column].to_list()
     if column == "series" and "block" in rows.columns:
@@ -305,16 +307,15 @@ def read_column(rows: pl.DataFrame, column: str) -> list[object] | None:
     return None
 
 
+def tells_apart(values: Sequence[object]) -> bool:
+    """Whether the values of a column make groups, and not too many of them to be judged."""
+    return 1 < len(set(cut_values(values))) <= _MOST_GROUPS
+
+
 def check_subgroups(rows: pl.DataFrame, asked: Sequence[str]) -> None:
-    """Raise DataError where a column is missing, or tells too many groups apart."""
+    """Raise DataError where a column tells too many groups apart."""
     for column in asked:
-        values = read_column(rows, column)
-        if values is None:
-            raise DataError(
-                f"There is no column {column!r} to make subgroups of: found series, pixels, "
-                f"{', '.join(rows.columns)}; bring others in a CSV or Parquet manifest."
-            )
-        count = len(set(cut_values(values)))
+        count = len(set(cut_values(read_column(rows, column) or [])))
         if count > _MOST_GROUPS:
             raise DataError(
                 f"The column {column!r} tells {count} groups apart, at most {_MOST_GROUPS} are "
