@@ -55,5 +55,13 @@ class RunError(PneumoscopeError):
     """A run folder is in use, finished, or cannot be resumed."""
 
 
+class RecordError(PneumoscopeError):
+    """The record of a service cannot be opened, is newer, or does not hold what was asked for."""
+
+
+class ServiceError(PneumoscopeError):
+    """A service cannot start as it was asked to, cannot be reached, or refuses."""
+
+
 class MissingExtraError(PneumoscopeError):
     """A command needs an optional dependency that is not installed."""

@@ -1,0 +1,231 @@
+"""Filing: what was sent becomes a study, what was answered becomes a prediction of it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pneumoscope.errors import RecordError
+from pneumoscope.records.log import append_entry, commit_to
+from pneumoscope.records.tables import Image, Patient, Prediction, State, Study, Urgency
+from pneumoscope.runtime import Decision, Finding, Status, WarningCode
+
+_URGENCY = {Decision.PNEUMONIA: Urgency.PNEUMONIA, Decision.REFER: Urgency.REFER}
+_NAME_LENGTH, _MESSAGE_LENGTH = 512, 2048
+
+
+class PatientConflictError(RecordError):
+    """An image that is filed under one patient was sent for another."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """An image that somebody sends, already in the content store."""
+
+    image_sha256: str
+    size: int
+    """Bytes."""
+    name: str
+    """The file's name as sent."""
+    asked_by: str
+    source: str = "api"
+    """`api`, `page` or `dicom`."""
+    patient: str | None = None
+    """The key by which the sender knows the patient."""
+    taken_on: date | None = None
+    job_id: str | None = None
+    again: bool = False
+    """Make a study of its own, also where the image has one."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What answers: one image has one answer under the same terms."""
+
+    bundle: str
+    """sha256."""
+    precision: str
+    operating_point: str
+
+
+def make_id() -> str:
+    """Return a new opaque id."""
+    return str(uuid.uuid4())
+
+
+def file_study(session: Session, submission: Submission) -> Study:
+    """Return the study of an image: the one that it has, or a new one.
+
+    Raises
+    ------
+    PatientConflictError
+        The image is filed under another patient.
+    """
+    if not submission.again:
+        study = session.scalar(select(Study).where(Study.single == submission.image_sha256))
+        if study is not None:
+            _complete(session, study, submission)
+            return study
+    if session.get(Image, submission.image_sha256) is None:
+        session.add(Image(sha256=submission.image_sha256, size=submission.size, stored_at=_now()))
+        session.flush()
+    study = Study(
+        id=make_id(),
+        single=None if submission.again else submission.image_sha256,
+        image_sha256=submission.image_sha256,
+        patient_id=_find_patient(session, submission.patient),
+        name=submission.name[:_NAME_LENGTH],
+        taken_on=submission.taken_on,
+        received_at=_now(),
+        source=submission.source,
+        job_id=submission.job_id,
+        state=State.QUEUED,
+        urgency=Urgency.OTHER,
+    )
+    session.add(study)
+    session.flush()
+    return study
+
+
+def ask(
+    session: Session, study: Study, terms: Terms, asked_by: str, state: State = State.QUEUED
+) -> tuple[Prediction, bool]:
+    """Return the study's prediction under these terms, and whether it was made now."""
+    found = session.scalar(
+        select(Prediction).where(
+            Prediction.study_id == study.id,
+            Prediction.bundle == terms.bundle,
+            Prediction.precision == terms.precision,
+            Prediction.operating_point == terms.operating_point,
+        )
+    )
+    if found is not None:
+        return found, False
+    prediction = Prediction(
+        id=make_id(),
+        study_id=study.id,
+        image_sha256=study.image_sha256,
+        bundle=terms.bundle,
+        precision=terms.precision,
+        operating_point=terms.operating_point,
+        asked_by=asked_by,
+        asked_at=_now(),
+        state=state,
+        attempts=0,
+        warnings=[],
+        message="",
+        timings={},
+        salt=os.urandom(16),
+    )
+    session.add(prediction)
+    if study.prediction_id is None:
+        study.state = state
+    session.flush()
+    return prediction, True
+
+
+def conclude(
+    session: Session,
+    prediction: Prediction,
+    finding: Finding,
+    timings: Mapping[str, float],
+) -> None:
+    """Write an answer down, show it on its study, and log it."""
+    prediction.state = State.DONE
+    prediction.claimed_by = None
+    prediction.answered_at = _now()
+    prediction.status = str(finding.status)
+    prediction.decision = str(finding.decision) if finding.decision else None
+    for name in ("probability", "logit", "threshold", "rule_out", "rule_in"):
+        setattr(prediction, name, getattr(finding, name))
+    prediction.warnings = [str(code) for code in finding.warnings]
+    prediction.message = finding.message[:_MESSAGE_LENGTH]
+    if finding.activation_map is not None:
+        prediction.activation_map = finding.activation_map.astype("<f4").tobytes()
+    inputs = getattr(finding, "inputs", None)
+    prediction.inputs = dict(inputs) if inputs else None
+    prediction.timings = {name: round(value, 3) for name, value in timings.items()}
+    study = session.get_one(Study, prediction.study_id)
+    study.prediction_id = prediction.id
+    study.state = State.DONE
+    study.status = prediction.status
+    study.decision = prediction.decision
+    study.probability = prediction.probability
+    study.urgency = _URGENCY.get(finding.decision, Urgency.OTHER)  # type: ignore[arg-type]
+    append_entry(session, "prediction", prediction.id, digest_prediction(prediction))
+
+
+def digest_prediction(prediction: Prediction) -> str:
+    """Return the log's hash of an answer: everything that was said, and under what terms."""
+    names = (
+        "id", "study_id", "image_sha256", "bundle", "precision", "operating_point", "asked_by",
+        "status", "decision", "probability", "logit", "threshold", "rule_out", "rule_in",
+        "warnings", "message",
+    )  # fmt: skip
+    facts: dict[str, Any] = {name: getattr(prediction, name) for name in names}
+    facts["answered_at"] = prediction.answered_at.isoformat() if prediction.answered_at else None
+    facts["activation_map"] = (prediction.activation_map or b"").hex()
+    return commit_to(facts, prediction.salt)
+
+
+def read_finding(prediction: Prediction, study: Study) -> Finding:
+    """Return an answer as the finding that it was, its path being the file's name as sent."""
+    stored = prediction.activation_map
+    return Finding(
+        path=study.name,
+        status=Status(prediction.status or Status.ERROR),
+        sha256=prediction.image_sha256,
+        decision=Decision(prediction.decision) if prediction.decision else None,
+        probability=prediction.probability,
+        logit=prediction.logit,
+        operating_point=prediction.operating_point,
+        threshold=prediction.threshold,
+        rule_out=prediction.rule_out,
+        rule_in=prediction.rule_in,
+        warnings=tuple(WarningCode(code) for code in prediction.warnings),
+        message=prediction.message,
+        precision=prediction.precision,
+        bundle=prediction.bundle,
+        activation_map=_read_map(stored) if stored else None,
+    )
+
+
+def _read_map(stored: bytes) -> np.ndarray[Any, np.dtype[np.float32]]:
+    side = round((len(stored) // 4) ** 0.5)
+    return np.frombuffer(stored, "<f4").reshape(side, side).astype(np.float32)
+
+
+def _complete(session: Session, study: Study, submission: Submission) -> None:
+    """Add what an earlier submission of the same image left out; nothing is replaced."""
+    if submission.patient:
+        patient = _find_patient(session, submission.patient)
+        if study.patient_id not in {None, patient}:
+            raise PatientConflictError(
+                "This image is filed under another patient: check the patient, or ask for a "
+                "study of its own."
+            )
+        study.patient_id = patient
+    study.taken_on = study.taken_on or submission.taken_on
+
+
+def _find_patient(session: Session, key: str | None) -> str | None:
+    if not key:
+        return None
+    found = session.scalar(select(Patient.id).where(Patient.key == key))
+    if found is None:
+        found = make_id()
+        session.add(Patient(id=found, key=key))
+        session.flush()
+    return found
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

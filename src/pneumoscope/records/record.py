@@ -1,0 +1,127 @@
+"""The record: database, images and log of one service, in one folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import platformdirs
+from sqlalchemy.orm import Session
+
+from pneumoscope.errors import RecordError
+from pneumoscope.records.content_store import ContentStore
+from pneumoscope.records.database import REVISION, Database
+from pneumoscope.records.locks import hold_lock
+from pneumoscope.records.log import HeadFile, find_last
+
+T = TypeVar("T")
+
+
+class Record:
+    """What a service knows: studies, answers, readings, users, and the log of it all.
+
+    Parameters
+    ----------
+    folder
+        Holds the images, the log's head and, by default, the database.
+    database
+        Address of another database; SQLite within the folder by default.
+    head
+        Where the log's head is kept; a place that the database's owner cannot write is best.
+
+    Raises
+    ------
+    RecordError
+        The database does not answer or is newer than this version.
+    """
+
+    def __init__(
+        self, folder: Path, database: str | None = None, *, head: Path | None = None
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.name == "posix":
+            folder.chmod(0o700)  # it holds people's images
+        self.folder = folder
+        self.images = ContentStore(folder / "images")
+        self.head = HeadFile(head or folder / "head.json")
+        self.database = Database(database or f"sqlite:///{folder / 'record.sqlite'}")
+        if self.database.find_revision() != REVISION:
+            self.database.migrate()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        """Yield a session that may write, committed at the end; the log's head follows."""
+        with self.database.begin() as session:
+            yield session
+            session.flush()
+            last = find_last(session) if session.info.pop("logged", False) else None
+        if last is not None:
+            self.head.advance(last)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Yield a session that sees one state of the record."""
+        with self.database.read() as session:
+            yield session
+
+    def write(self, change: Callable[[Session], T]) -> T:
+        """Make one change in a transaction of its own, and return what it returns."""
+        with self.begin() as session:
+            return change(session)
+
+    @contextmanager
+    def keep_images(self) -> Iterator[None]:
+        """Hold off the deletion of images between their writing and their row's commit."""
+        with hold_lock(self.folder / "images.lock", shared=True):
+            yield
+
+    @contextmanager
+    def delete_images(self) -> Iterator[None]:
+        """Wait until nobody is between the writing of an image and its row's commit."""
+        with hold_lock(self.folder / "images.lock"):
+            yield
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+
+def find_record_folder(named: Path | None = None) -> Path:
+    """Return the record's folder: the one named, `PNEUMOSCOPE_RECORD`, or the user's own."""
+    chosen = named or os.environ.get("PNEUMOSCOPE_RECORD")
+    return Path(chosen) if chosen else Path(platformdirs.user_data_dir("pneumoscope")) / "record"
+
+
+def open_record(
+    folder: Path | None = None, database: str | None = None, *, head: Path | None = None
+) -> Record:
+    """Open a record where it is, or begin one.
+
+    Raises
+    ------
+    RecordError
+        The folder cannot be used, or the database does not answer or is newer.
+    """
+    place = find_record_folder(folder)
+    try:
+        return Record(place, database or os.environ.get("PNEUMOSCOPE_DATABASE"), head=head)
+    except OSError as error:
+        raise RecordError(
+            f"{place} cannot hold a record: {error.strerror or error}; name another folder with "
+            "--record."
+        ) from error
