@@ -70,6 +70,23 @@ PrecisionOption = Annotated[
         "the fastest that the bundle offers and this processor speeds up."
     ),
 ]
+RecordOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--record",
+        metavar="DIR",
+        help="Folder of the record; PNEUMOSCOPE_RECORD, or the user's own, by default.",
+    ),
+]
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        help="`postgresql://USER:PASSWORD@HOST/NAME`; PNEUMOSCOPE_DATABASE, or SQLite within the "
+        "folder, by default.",
+    ),
+]
 
 
 def collection_options(
