@@ -260,4 +260,6 @@ class Session(Table):
     """sha256 of what the cookie holds."""
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     csrf: Mapped[str] = mapped_column(String(64))
+    """What a page sends along with every change, which another site cannot know."""
+    opened_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
