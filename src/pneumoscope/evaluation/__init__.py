@@ -62,6 +62,8 @@ from pneumoscope.evaluation.reliability import (
 )
 from pneumoscope.evaluation.resampling import Clusters, find_clusters, resample
 from pneumoscope.evaluation.shares import estimate_shares
+from pneumoscope.evaluation.similar_scores import SimilarScores, find_similar_scores
+from pneumoscope.evaluation.stability import Drift, Stability, measure_stability
 from pneumoscope.evaluation.subgroups import Subgroup, cut_values, judge_subgroups
 from pneumoscope.evaluation.updating import update_calibration
 
@@ -76,6 +78,7 @@ __all__ = [
     "DeLong",
     "DecisionCurve",
     "Difference",
+    "Drift",
     "Estimate",
     "FittedCalibration",
     "Interval",
@@ -84,6 +87,8 @@ __all__ = [
     "OperatingPoint",
     "Pooled",
     "ReliabilityBin",
+    "SimilarScores",
+    "Stability",
     "Subgroup",
     "band_precision_recall",
     "band_roc",
@@ -103,11 +108,13 @@ __all__ = [
     "estimate_shares",
     "find_clusters",
     "find_lower_bound",
+    "find_similar_scores",
     "fit_calibration",
     "fit_calibration_line",
     "fit_temperature",
     "judge_subgroups",
     "mcnemar_test",
+    "measure_stability",
     "newcombe_paired_interval",
     "plot_confusion",
     "plot_decision_curve",
