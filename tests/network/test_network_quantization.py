@@ -1,5 +1,9 @@
 """int8: the folded graph, and what quantising it costs."""
 
+import logging
+import sys
+import warnings
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -77,6 +81,32 @@ def test_convolutions_are_quantised_and_the_map_and_head_are_not(int8):
             assert made_by.get(node.input[1]) is None
 
 
-def test_the_file_is_a_quarter_of_float32_and_the_same_every_time(opened, images, int8):
+def test_the_file_is_a_quarter_of_float32_and_the_same_every_time(opened, images, int8, capfd):
     assert len(int8) < 27e6  # 23.5 million weights, a byte each
     assert quantise_graph(opened, (image[None] for image in images)) == int8
+    assert "".join(capfd.readouterr()) == ""  # nor does anything stand on the terminal
+
+
+def test_what_other_libraries_say_meanwhile_stays_off_the_terminal(opened, monkeypatch, capsys):
+    logged = logging.Handler()
+    logged.emit = lambda record: print(record.getMessage(), file=sys.stderr)
+
+    def chat(model, *_args, **_kwargs):
+        print("Statistics collection 100%")
+        warnings.warn("a later version will do otherwise", FutureWarning, stacklevel=1)
+        for name in ("nncf", "torch.utils.cpp_extension"):
+            logging.getLogger(name).warning("No CUDA runtime is found")
+        return model
+
+    monkeypatch.setattr("nncf.quantize", chat)
+    loggers = [logging.getLogger(name) for name in ("nncf", "torch")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(logged)
+    try:
+        quantise_graph(opened, [])
+    finally:
+        for logger in loggers:
+            logger.removeHandler(logged)
+    assert "".join(capsys.readouterr()) == ""
+    assert [logger.level for logger in loggers] == before

@@ -7,10 +7,11 @@ images that the caller brings. The linear head and the activation map stay in fp
 
 from __future__ import annotations
 
+import io
 import logging
-import sys
-from collections.abc import Iterable
-from contextlib import redirect_stdout
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,7 @@ def quantise_graph(bundle: Bundle, images: Iterable[NDArray[np.float32]]) -> byt
 
     model = fold_graph(bundle.file(GRAPH))
     inputs = [{"image": image} for image in images]
-    nncf.set_log_level(logging.ERROR)
-    with redirect_stdout(sys.stderr):  # its progress bars; answers belong to standard output
+    with _silence():
         quantised = nncf.quantize(
             model,
             nncf.Dataset(inputs),
@@ -50,6 +50,24 @@ def quantise_graph(bundle: Bundle, images: Iterable[NDArray[np.float32]]) -> byt
             ignored_scope=nncf.IgnoredScope(names=list(_FP32)),
         )
     return bytes(quantised.SerializeToString(deterministic=True))
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep progress bars, warnings and logs of NNCF, and of torch that it loads, off the terminal.
+
+    They tell of no result. What goes wrong is raised all the same.
+    """
+    loggers = [logging.getLogger(name) for name in ("nncf", "torch")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings(action="ignore"), redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def fold_graph(path: Path) -> onnx.ModelProto:
