@@ -63,5 +63,9 @@ class ServiceError(PneumoscopeError):
     """A service cannot start as it was asked to, cannot be reached, or refuses."""
 
 
+class OverloadedError(ServiceError):
+    """A service has as much to do as it may; asking again later helps."""
+
+
 class MissingExtraError(PneumoscopeError):
     """A command needs an optional dependency that is not installed."""

@@ -18,6 +18,7 @@ from pneumoscope.images.radiograph import (
     from_array,
     is_image_file,
     is_visible,
+    reduce_to_square,
 )
 from pneumoscope.images.reading import read
 
@@ -36,6 +37,7 @@ __all__ = [
     "normalise",
     "preprocess",
     "read",
+    "reduce_to_square",
     "resample",
     "spread_over_image",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -50,6 +50,14 @@ class Radiograph:
     def to_grey(self) -> NDArray[np.uint8]:
         """Return the pixels as uint8 [H, W], the full range of `bits` over 0..255, to be shown."""
         return (self.pixels / ((1 << self.bits) - 1) * 255).astype(np.uint8)
+
+
+def reduce_to_square(radiograph: Radiograph, square: NDArray[np.uint8]) -> Radiograph:
+    """Return a radiograph's facts with the few pixels that the network sees, uint8 [S, S].
+
+    Enough for every check of an answer, and small enough to go from one process to another.
+    """
+    return replace(radiograph, pixels=square, bits=8)
 
 
 def from_array(

@@ -11,6 +11,7 @@ from pneumoscope.records.accounts import (
     list_users,
     remove_user,
 )
+from pneumoscope.records.answering import Answered, Filed, file_answers
 from pneumoscope.records.credentials import (
     Account,
     Opened,
@@ -33,6 +34,7 @@ from pneumoscope.records.filing import (
     make_id,
     read_finding,
 )
+from pneumoscope.records.intake import Intake, Queued, Reply, Sent
 from pneumoscope.records.queue import MAX_ATTEMPTS, Claim, claim, count_waiting, release
 from pneumoscope.records.readings import (
     LABELS,
@@ -72,17 +74,23 @@ __all__ = [
     "LOCAL",
     "MAX_ATTEMPTS",
     "Account",
+    "Answered",
     "Claim",
+    "Filed",
     "Image",
+    "Intake",
     "Labelled",
     "LogEntry",
     "Opened",
     "Patient",
     "PatientConflictError",
     "Prediction",
+    "Queued",
     "Reading",
     "Record",
+    "Reply",
     "Role",
+    "Sent",
     "Session",
     "State",
     "Study",
@@ -107,6 +115,7 @@ __all__ = [
     "create_token",
     "digest_token",
     "digest_user",
+    "file_answers",
     "file_study",
     "find_record_folder",
     "find_study",

@@ -139,28 +139,45 @@ def conclude(
     timings: Mapping[str, float],
 ) -> None:
     """Write an answer down, show it on its study, and log it."""
-    prediction.state = State.DONE
-    prediction.claimed_by = None
-    prediction.answered_at = _now()
-    prediction.status = str(finding.status)
-    prediction.decision = str(finding.decision) if finding.decision else None
-    for name in ("probability", "logit", "threshold", "rule_out", "rule_in"):
-        setattr(prediction, name, getattr(finding, name))
-    prediction.warnings = [str(code) for code in finding.warnings]
-    prediction.message = finding.message[:_MESSAGE_LENGTH]
-    if finding.activation_map is not None:
-        prediction.activation_map = finding.activation_map.astype("<f4").tobytes()
-    inputs = getattr(finding, "inputs", None)
-    prediction.inputs = dict(inputs) if inputs else None
-    prediction.timings = {name: round(value, 3) for name, value in timings.items()}
+    for name, value in describe_answer(finding, timings, _now()).items():
+        setattr(prediction, name, value)
     study = session.get_one(Study, prediction.study_id)
     study.prediction_id = prediction.id
     study.state = State.DONE
     study.status = prediction.status
     study.decision = prediction.decision
     study.probability = prediction.probability
-    study.urgency = _URGENCY.get(finding.decision, Urgency.OTHER)  # type: ignore[arg-type]
+    study.urgency = find_urgency(finding)
     append_entry(session, "prediction", prediction.id, digest_prediction(prediction))
+
+
+def describe_answer(
+    finding: Finding, timings: Mapping[str, float], answered_at: datetime
+) -> dict[str, Any]:
+    """Return the columns of a prediction that its answer fills."""
+    stored = finding.activation_map
+    return {
+        "state": State.DONE,
+        "claimed_by": None,
+        "answered_at": answered_at,
+        "status": str(finding.status),
+        "decision": str(finding.decision) if finding.decision else None,
+        "probability": finding.probability,
+        "logit": finding.logit,
+        "threshold": finding.threshold,
+        "rule_out": finding.rule_out,
+        "rule_in": finding.rule_in,
+        "warnings": [str(code) for code in finding.warnings],
+        "message": finding.message[:_MESSAGE_LENGTH],
+        "activation_map": stored.astype("<f4").tobytes() if stored is not None else None,
+        "inputs": dict(finding.inputs) if finding.inputs else None,
+        "timings": {name: round(value, 3) for name, value in timings.items()},
+    }
+
+
+def find_urgency(finding: Finding) -> Urgency:
+    """Return where an answer places its study in the worklist."""
+    return _URGENCY.get(finding.decision, Urgency.OTHER) if finding.decision else Urgency.OTHER
 
 
 def digest_prediction(prediction: Prediction) -> str:

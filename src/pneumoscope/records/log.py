@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from pneumoscope._files import write_atomically
@@ -37,32 +37,42 @@ class Head(NamedTuple):
     hash: str
 
 
+class Event(NamedTuple):
+    """Something to be logged."""
+
+    name: str
+    """What happened, in a word or two."""
+    subject: str | None = None
+    """The opaque id of what it is about."""
+    digest: str | None = None
+    """`commit_to` what the row says now."""
+
+
 def append_entry(
     session: Session, event: str, subject: str | None = None, digest: str | None = None
 ) -> None:
-    """Add an entry behind all others, in the transaction of what it tells of.
+    """Add an entry behind all others, in the transaction of what it tells of; see `Event`."""
+    append_entries(session, [Event(event, subject, digest)])
 
-    Parameters
-    ----------
-    event
-        What happened, in a word or two.
-    subject
-        The opaque id of what it is about.
-    digest
-        `commit_to` what the row says now.
-    """
-    last = find_last(session)
-    entry = {
-        "seq": last.seq + 1,
-        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "event": event,
-        "subject": subject,
-        "digest": digest,
-        "previous": last.hash,
-    }
-    session.add(LogEntry(**entry, hash=hash_entry(entry)))
-    session.flush()
-    session.info["logged"] = True
+
+def append_entries(session: Session, events: Iterable[Event]) -> None:
+    """Add entries behind all others, in order, in the transaction of what they tell of."""
+    last, rows = find_last(session), []
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    for event in events:
+        entry = {
+            "seq": last.seq + 1,
+            "at": at,
+            "event": event.name,
+            "subject": event.subject,
+            "digest": event.digest,
+            "previous": last.hash,
+        }
+        last = Head(last.seq + 1, hash_entry(entry))
+        rows.append({**entry, "hash": last.hash})
+    if rows:
+        session.execute(insert(LogEntry.__table__), rows)  # type: ignore[arg-type]
+        session.info["logged"] = True
 
 
 def find_last(session: Session) -> Head:
@@ -130,14 +140,20 @@ class HeadFile:
 
     def find_breaks(self, session: Session) -> Iterator[str]:
         """Yield what the log lacks of what this file has seen, a sentence each."""
-        head, last = self.read(), find_last(session)
+        try:
+            head, last = self.read(), find_last(session)
+        except RecordError as error:
+            yield str(error)
+            return
         if head is None:
             if last.seq:
                 yield f"{self.path} is missing: whether the log's tail was cut off cannot be told."
             return
         if last.seq < head.seq:
             yield f"The log ends at entry {last.seq}, but had {head.seq}: its tail was cut off."
-        elif session.scalar(select(LogEntry.hash).where(LogEntry.seq == head.seq)) != head.hash:
+        elif head.seq and head.hash != session.scalar(
+            select(LogEntry.hash).where(LogEntry.seq == head.seq)
+        ):
             yield f"Entry {head.seq} of the log is not the one that {self.path.name} has seen."
 
 

@@ -6,15 +6,26 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from itertools import groupby
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy.orm import Session
 
 from pneumoscope.records.record import Record
 
 T = TypeVar("T")
+X = TypeVar("X")
 #: Changes in one transaction.
 _MOST = 64
+
+#: Makes a change for each item, and returns what came of each: a value, or the error.
+Bulk = Callable[[Session, list[X]], list[T | Exception]]
+
+
+class _Waiting(NamedTuple):
+    bulk: Bulk[Any, Any]
+    item: Any
+    future: Future[Any]
 
 
 class Writer:
@@ -26,16 +37,18 @@ class Writer:
 
     def __init__(self, record: Record) -> None:
         self._record = record
-        self._waiting: queue.SimpleQueue[tuple[Callable[[Session], Any], Future[Any]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="record-writer", daemon=True)
         self._thread.start()
 
     def submit(self, change: Callable[[Session], T]) -> Future[T]:
         """Make a change soon; the future has what it returns once it is committed."""
+        return self.join(_make_each, change)
+
+    def join(self, bulk: Bulk[X, T], item: X) -> Future[T]:
+        """Make a change together with others of its kind that wait, with few statements."""
         future: Future[T] = Future()
-        self._waiting.put((change, future))
+        self._waiting.put(_Waiting(bulk, item, future))
         return future
 
     def close(self) -> None:
@@ -52,24 +65,35 @@ class Writer:
             if group[-1] is None:
                 return
 
-    def _commit(self, group: list[tuple[Callable[[Session], Any], Future[Any]]]) -> None:
+    def _commit(self, group: list[_Waiting]) -> None:
         if not group:
             return
-        outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
+        outcomes: list[Any] = []
         try:
             with self._record.begin() as session:
-                for change, future in group:
-                    try:
-                        with session.begin_nested():
-                            outcomes.append((future, change(session), None))
-                    except Exception as error:  # noqa: BLE001 - whoever asked gets it
-                        outcomes.append((future, None, error))
+                for bulk, entries in groupby(group, key=lambda entry: entry.bulk):
+                    outcomes += _make(session, bulk, [entry.item for entry in entries])
         except BaseException as error:  # noqa: BLE001 - nothing was committed: all must hear of it
-            for _, future in group:
-                future.set_exception(error)
+            for entry in group:
+                entry.future.set_exception(error)
             return
-        for future, value, failure in outcomes:
-            if failure is not None:
-                future.set_exception(failure)
+        for entry, outcome in zip(group, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                entry.future.set_exception(outcome)
             else:
-                future.set_result(value)
+                entry.future.set_result(outcome)
+
+
+def _make(session: Session, bulk: Bulk[Any, Any], items: list[Any]) -> list[Any]:
+    """Make changes of one kind together; where that fails, each alone."""
+    try:
+        with session.begin_nested():
+            return bulk(session, items)
+    except Exception as error:  # noqa: BLE001 - whoever asked gets it
+        if len(items) == 1:
+            return [error]
+        return [outcome for item in items for outcome in _make(session, bulk, [item])]
+
+
+def _make_each(session: Session, changes: list[Callable[[Session], Any]]) -> list[Any]:
+    return [change(session) for change in changes]

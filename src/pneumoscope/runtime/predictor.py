@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable
-from itertools import count
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -214,6 +213,24 @@ class Predictor:
         """How an image becomes the square that `predict_pixels` takes."""
         return self._spec
 
+    def answer_prepared(
+        self, prepared: Sequence[tuple[Radiograph, NDArray[np.uint8]]]
+    ) -> list[Finding]:
+        """Answer images that were read and resampled already, in order, with their findings.
+
+        Parameters
+        ----------
+        prepared
+            Each radiograph with its square, uint8 [size, size], resampled as `preprocessing` says;
+            of the radiograph only its facts matter, not its pixels.
+        """
+        outputs = self.predict_pixels(np.stack([square for _, square in prepared]))
+        return [self._judge.judge(*pair, outputs, row) for row, pair in enumerate(prepared)]
+
+    def report_error(self, name: str, message: str) -> Finding:
+        """Return the finding on an image that could not be read."""
+        return self._judge.report_error(name, message)
+
     def examine(
         self, radiograph: Radiograph, square: NDArray[np.uint8], features: NDArray[np.float32]
     ) -> Objection:
@@ -244,14 +261,9 @@ class Predictor:
     def _answer(self, images: Iterable[Image]) -> list[Finding]:
         """Answer one chunk of a stream."""
         prepared = [self._prepare(image) for image in images]
-        squares = [entry[1] for entry in prepared if not isinstance(entry, Finding)]
-        if not squares:
-            return [entry for entry in prepared if isinstance(entry, Finding)]
-        outputs, rows = self.predict_pixels(np.stack(squares)), count()
-        return [
-            entry if isinstance(entry, Finding) else self._judge.judge(*entry, outputs, next(rows))
-            for entry in prepared
-        ]
+        readable = [entry for entry in prepared if not isinstance(entry, Finding)]
+        answers = iter(self.answer_prepared(readable) if readable else [])
+        return [entry if isinstance(entry, Finding) else next(answers) for entry in prepared]
 
     def _prepare(self, image: Image) -> tuple[Radiograph, NDArray[np.uint8]] | Finding:
         try:

@@ -1,0 +1,270 @@
+"""The intake: images come in, are answered, and are kept with their answers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pneumoscope._files import hash_bytes
+from pneumoscope.errors import OverloadedError, RecordError
+from pneumoscope.records.answering import Answered, Filed, file_answers
+from pneumoscope.records.filing import Submission, Terms, ask, file_study
+from pneumoscope.records.queue import count_waiting
+from pneumoscope.records.queue_worker import QueueWorker
+from pneumoscope.records.record import Record
+from pneumoscope.records.tables import Prediction, State, Study
+from pneumoscope.records.writer import Writer
+from pneumoscope.runtime import Answer, Batcher, Decoder, Finding, Predictor, Status
+
+#: Threads that write images to the disk and wait for it.
+_FILING_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Sent:
+    """An image that somebody sends, and what they say about it."""
+
+    data: bytes
+    name: str
+    asked_by: str
+    source: str = "api"
+    patient: str | None = None
+    taken_on: date | None = None
+    job_id: str | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What became of an image for a caller who waited."""
+
+    finding: Finding
+    filed: Filed | None
+    """None where the image could not be read: nothing is kept of it."""
+
+
+@dataclass(frozen=True)
+class Queued:
+    """Where an image waits, or was answered long ago."""
+
+    study_id: str
+    prediction_id: str
+    name: str
+    is_new: bool
+
+
+class Intake:
+    """Answers images and keeps the record of it; its methods may be called from any thread.
+
+    What it acknowledged survives whatever ends the process: an image is on the disk and its row
+    committed before anybody hears of it.
+
+    Parameters
+    ----------
+    decoders
+        Processes that read images.
+    on_their_way
+        Images that may be in the works for callers who wait.
+    waiting
+        Images that may wait in the queue.
+    on_change
+        Is told the ids of studies that came or were answered; must return at once.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        predictor: Predictor,
+        *,
+        decoders: int = 2,
+        on_their_way: int = 256,
+        waiting: int = 100_000,
+        on_change: Callable[[Iterable[str]], None] = lambda _: None,
+    ) -> None:
+        self.record = record
+        self.terms = Terms(predictor.bundle.sha256, predictor.precision, predictor.operating_point)
+        self.decoder = Decoder(predictor.preprocessing, workers=decoders)
+        self.batcher = Batcher(predictor, self.decoder, limit=on_their_way)
+        self.writer = Writer(record)
+        self._waiting = waiting
+        self._on_change = on_change
+        self._filing = ThreadPoolExecutor(_FILING_THREADS, thread_name_prefix="filing")
+        self._in_flight: dict[str, Future[Reply]] = {}
+        self._lock = threading.Lock()
+        self._worker = QueueWorker(
+            record, self.writer, self.batcher, predictor, self.terms.bundle, on_change
+        )
+
+    def close(self) -> None:
+        """Finish what was begun and stop; what waits in the queue goes on waiting."""
+        self._worker.close()
+        self.batcher.close()
+        self.decoder.close()
+        self._filing.shutdown()
+        self.writer.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether images are answered."""
+        return self._worker.is_alive
+
+    # -- for callers who wait -----------------------------------------------------------------
+
+    def answer(self, sent: Sent) -> Future[Reply]:
+        """Answer an image; the future is done once the answer is on the disk.
+
+        The same image asked for twice at once is answered once.
+
+        Raises
+        ------
+        OverloadedError
+            Too many images are on their way.
+        """
+        sha256 = hash_bytes(sent.data)
+        if sent.again:
+            return self._answer(sent, sha256)
+        with self._lock:
+            running = self._in_flight.get(sha256)
+            # Whose patient it is, the one who comes second says too: that is checked when filed.
+            if running is None or sent.patient:
+                future = self._answer(sent, sha256)
+                self._in_flight[sha256] = future
+            else:
+                future = _repeat(running)
+        future.add_done_callback(lambda _: self._forget(sha256, future))
+        return future
+
+    def find_answer(self, sent: Sent) -> Filed | None:
+        """Return where the answer to an image lies, if it was given under the same terms.
+
+        Nothing is written; an image that is sent with something new to say about it is not found.
+        """
+        if sent.again or sent.patient or sent.taken_on:
+            return None
+        with self.record.read() as session:
+            row = session.execute(
+                select(Prediction.id, Study.id)
+                .join(Study, Study.id == Prediction.study_id)
+                .where(
+                    Study.single == hash_bytes(sent.data),
+                    Prediction.bundle == self.terms.bundle,
+                    Prediction.precision == self.terms.precision,
+                    Prediction.operating_point == self.terms.operating_point,
+                    Prediction.state == State.DONE,
+                )
+            ).first()
+        return Filed(row[0], row[1], False) if row else None
+
+    def _answer(self, sent: Sent, sha256: str) -> Future[Reply]:
+        future: Future[Reply] = Future()
+        future.set_running_or_notify_cancel()
+
+        def keep(answered: Future[Answer]) -> None:
+            try:
+                answer = answered.result()
+                if answer.finding.status is Status.ERROR:
+                    future.set_result(Reply(answer.finding, None))
+                    return
+                self._filing.submit(self._file, sent, sha256, answer, future)
+            except BaseException as error:  # noqa: BLE001 - the caller gets it
+                future.set_exception(error)
+
+        self.batcher.submit(sent.data, sent.name).add_done_callback(keep)
+        return future
+
+    def _file(self, sent: Sent, sha256: str, answer: Answer, future: Future[Reply]) -> None:
+        try:
+            with self.record.keep_images():
+                self.record.images.put(sent.data)
+                entry = Answered(
+                    _describe(sent, sha256), self.terms, answer.finding, answer.timings
+                )
+                filed = self.writer.join(file_answers, entry).result()
+            if filed.is_new:
+                self._on_change([filed.study_id])
+            future.set_result(Reply(answer.finding, filed))
+        except BaseException as error:  # noqa: BLE001 - the caller gets it
+            future.set_exception(error)
+
+    def _forget(self, sha256: str, future: Future[Reply]) -> None:
+        with self._lock:
+            if self._in_flight.get(sha256) is future:
+                del self._in_flight[sha256]
+
+    # -- for callers who come back ------------------------------------------------------------
+
+    def enqueue(self, images: Sequence[Sent]) -> list[Queued | RecordError]:
+        """Keep images, and put those that have no answer into the queue; then return.
+
+        Raises
+        ------
+        OverloadedError
+            The queue is full.
+        """
+        with self.record.read() as session:
+            waiting = count_waiting(session)
+        if waiting + len(images) > self._waiting:
+            raise OverloadedError(
+                f"{waiting:,} images wait already, {self._waiting:,} may: try again later."
+            )
+        with self.record.keep_images():
+            hashes = [self.record.images.put(sent.data) for sent in images]
+            futures = [
+                self.writer.join(self._enqueue_all, _describe(sent, sha256))
+                for sent, sha256 in zip(images, hashes, strict=True)
+            ]
+            outcomes: list[Queued | RecordError] = []
+            for future in futures:
+                try:
+                    outcomes.append(future.result())
+                except RecordError as error:
+                    outcomes.append(error)
+        self._worker.wake()
+        self._on_change([o.study_id for o in outcomes if isinstance(o, Queued) and o.is_new])
+        return outcomes
+
+    def _enqueue_all(self, session: Session, entries: list[Submission]) -> list[Queued | Exception]:
+        queued: list[Queued | Exception] = []
+        for entry in entries:
+            study = file_study(session, entry)
+            prediction, is_new = ask(session, study, self.terms, entry.asked_by)
+            queued.append(Queued(study.id, prediction.id, entry.name, is_new))
+        return queued
+
+
+def _describe(sent: Sent, sha256: str) -> Submission:
+    return Submission(
+        image_sha256=sha256,
+        size=len(sent.data),
+        name=sent.name,
+        asked_by=sent.asked_by,
+        source=sent.source,
+        patient=sent.patient,
+        taken_on=sent.taken_on,
+        job_id=sent.job_id,
+        again=sent.again,
+    )
+
+
+def _repeat(running: Future[Reply]) -> Future[Reply]:
+    """Return a future of the same reply, which was new to the first caller only."""
+    repeated: Future[Reply] = Future()
+    repeated.set_running_or_notify_cancel()
+
+    def tell(done: Future[Reply]) -> None:
+        error = done.exception()
+        if error is not None:
+            repeated.set_exception(error)
+            return
+        reply = done.result()
+        filed = reply.filed._replace(is_new=False) if reply.filed else None
+        repeated.set_result(Reply(reply.finding, filed))
+
+    running.add_done_callback(tell)
+    return repeated

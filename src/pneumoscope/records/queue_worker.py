@@ -1,0 +1,155 @@
+"""The queue's worker: takes up what waits, also what another process left when it was killed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import replace
+
+from sqlalchemy.orm import Session
+
+from pneumoscope.errors import OverloadedError, RecordError
+from pneumoscope.records.filing import conclude
+from pneumoscope.records.locks import Presence
+from pneumoscope.records.queue import MAX_ATTEMPTS, Claim, claim, release
+from pneumoscope.records.record import Record
+from pneumoscope.records.tables import Prediction, State
+from pneumoscope.records.writer import Writer
+from pneumoscope.runtime import Answer, Batcher, Predictor
+
+_log = logging.getLogger(__name__)
+#: Queued images that are read and answered side by side; callers who wait go before them.
+_CLAIMED = 16
+#: Seconds between looks at a queue that another process may have filled.
+_PAUSE = 2.0
+#: Seconds between looks for what dead workers left.
+_SEARCH = 10.0
+
+
+class QueueWorker:
+    """A thread that answers what waits for one bundle, until it is closed."""
+
+    def __init__(
+        self,
+        record: Record,
+        writer: Writer,
+        batcher: Batcher,
+        predictor: Predictor,
+        bundle: str,
+        on_change: Callable[[Iterable[str]], None],
+    ) -> None:
+        self._record, self._writer, self._batcher = record, writer, batcher
+        self._predictor, self._bundle, self._on_change = predictor, bundle, on_change
+        self._presence = Presence(record.folder / "workers", str(uuid.uuid4()))
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="queue-worker", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether what waits is worked on."""
+        return self._thread.is_alive() and not self._stopping
+
+    def wake(self) -> None:
+        """Say that something waits."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Finish what was claimed, and stop."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join()
+        self._presence.close()
+
+    def _work(self) -> None:
+        """Answer what waits, until the service stops."""
+        looked = -_SEARCH
+        while not self._stopping:
+            try:
+                if time.monotonic() - looked > _SEARCH:
+                    looked = time.monotonic()
+                    self._record.write(lambda session: release(session, self._presence.is_alive))
+                claims = self._writer.submit(
+                    lambda session: claim(session, self._presence.name, _CLAIMED, self._bundle)
+                ).result()
+                if claims:
+                    self._answer_claims(claims)
+                    continue
+            except Exception:  # noqa: BLE001 - whatever it was, the queue is not given up
+                _log.exception("The queue could not be worked on; trying again")
+            self._wake.wait(_PAUSE)
+            self._wake.clear()
+
+    def _answer_claims(self, claims: list[Claim]) -> None:
+        filed = []
+        for entry in claims:
+            if entry.attempts > MAX_ATTEMPTS:
+                message = f"{entry.name} was given up: it ended its worker {MAX_ATTEMPTS} times."
+                filed.append((entry, self._conclude(entry, self._fail(entry.name, message))))
+                continue
+            try:
+                data = self._record.images.get(entry.image_sha256)
+            except RecordError as error:
+                filed.append((entry, self._conclude(entry, self._fail(entry.name, str(error)))))
+                continue
+            filed.append((entry, self._follow(entry, self._submit_patiently(data, entry.name))))
+        for entry, future in filed:
+            try:
+                future.result()
+            except Exception:  # noqa: BLE001 - the others of the batch were written
+                _log.exception("An answer could not be written down; it is tried again")
+                self._record.write(lambda session, entry=entry: _put_back(session, entry))  # type: ignore[misc]
+        self._on_change([entry.study_id for entry in claims])
+
+    def _submit_patiently(self, data: bytes, name: str) -> Future[Answer]:
+        while True:
+            try:
+                return self._batcher.submit(data, name)
+            except OverloadedError:  # those who wait for an answer go first
+                time.sleep(0.05)
+
+    def _follow(self, entry: Claim, answered: Future[Answer]) -> Future[None]:
+        done: Future[None] = Future()
+
+        def write(future: Future[Answer]) -> None:
+            try:
+                written = self._conclude(entry, future.result())
+            except BaseException as error:  # noqa: BLE001 - who waits for `done` gets it
+                done.set_exception(error)
+                return
+            written.add_done_callback(lambda outcome: _pass_on(outcome, done))
+
+        answered.add_done_callback(write)
+        return done
+
+    def _conclude(self, entry: Claim, answer: Answer) -> Future[None]:
+        def change(session: Session) -> None:
+            prediction = session.get(Prediction, entry.prediction_id)
+            if prediction is not None and prediction.state != State.DONE:  # else it was deleted
+                finding = replace(answer.finding, sha256=entry.image_sha256)
+                conclude(session, prediction, finding, answer.timings)
+
+        return self._writer.submit(change)
+
+    def _fail(self, name: str, message: str) -> Answer:
+        return Answer(self._predictor.report_error(name, message), {})
+
+
+def _put_back(session: Session, entry: Claim) -> None:
+    prediction = session.get(Prediction, entry.prediction_id)
+    if prediction is not None and prediction.state == State.RUNNING:
+        prediction.state = State.QUEUED
+        prediction.claimed_by = None
+
+
+def _pass_on(outcome: Future[None], done: Future[None]) -> None:
+    error = outcome.exception()
+    if error is not None:
+        done.set_exception(error)
+    else:
+        done.set_result(None)

@@ -1,0 +1,65 @@
+"""The service: a model, a record and what joins them. Knows nothing of HTTP."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from pneumoscope.records import Intake, open_record
+from pneumoscope.runtime import load
+from pneumoscope.workbench.events import Events
+from pneumoscope.workbench.settings import Settings
+
+
+class Service:
+    """Everything that one process of the workbench holds open.
+
+    Raises
+    ------
+    PneumoscopeError
+        The bundle or the record cannot be opened, or the precision is not to be had.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.started = time.time()
+        self.record = open_record(settings.record, settings.database, head=settings.log_head)
+        self.predictor = load(
+            settings.bundle,
+            engine=settings.engine,
+            precision=settings.precision,
+            operating_point=settings.operating_point,
+        )
+        self.events = Events()
+        self.intake = Intake(
+            self.record,
+            self.predictor,
+            decoders=settings.decoders,
+            on_their_way=settings.limits.on_their_way,
+            waiting=settings.limits.waiting,
+            on_change=self.events.publish,
+        )
+        self.terms = self.intake.terms
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish what was begun, and stop; what waits in the queue goes on waiting."""
+        self.events.close()
+        self.intake.close()
+        self.record.close()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether images are answered."""
+        return self.intake.is_alive
