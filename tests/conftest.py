@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -102,3 +107,63 @@ def finished_run(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def bundle(finished_run: Path) -> Path:
     """The bundle of the finished run; read-only."""
     return finished_run / "bundle"
+
+
+# -- a real PostgreSQL ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """The folder of the socket of a PostgreSQL of the tests' own; nobody else can reach it."""
+    programs = _find_postgresql()
+    if programs is None:
+        reason = "no PostgreSQL: initdb is neither in PATH nor in /usr/lib/postgresql"
+        if os.environ.get("CI"):
+            pytest.fail(f"{reason}; packages.apt names what the build machine needs")
+        pytest.skip(reason)
+    # A socket's path has a hundred letters at most, and pytest's folders are closed to others.
+    place = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    as_user: list[str] = []
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        shutil.chown(place, "postgres", "postgres")
+        as_user = ["runuser", "-u", "postgres", "--"]
+    data = place / "data"
+
+    def control(*arguments: str) -> None:
+        command = [*as_user, *arguments]
+        subprocess.run(command, check=True, cwd=place, stdout=subprocess.DEVNULL)
+
+    quick = f"-c listen_addresses= -c unix_socket_directories={place} -c fsync=off"
+    made = ["-D", str(data), "-U", "pneumoscope", "-A", "trust", "-E", "UTF8", "--no-sync"]
+    pg_ctl = [str(programs / "pg_ctl"), "-D", str(data), "-w"]
+    try:
+        control(str(programs / "initdb"), *made)
+        control(*pg_ctl, "-o", quick, "-l", str(place / "log"), "start")
+        try:
+            yield str(place)
+        finally:
+            control(*pg_ctl, "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.fixture
+def postgresql(postgresql_server: str) -> Iterator[str]:
+    """The address of an empty database on a real PostgreSQL, dropped afterwards."""
+    import psycopg
+
+    name = f"test_{uuid.uuid4().hex}"
+    server = f"postgresql://pneumoscope@/postgres?host={postgresql_server}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield f"postgresql://pneumoscope@/{name}?host={postgresql_server}"
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _find_postgresql() -> Path | None:
+    """Return the folder of PostgreSQL's programs, the newest of several."""
+    if found := shutil.which("initdb"):
+        return Path(found).parent
+    installed = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    newest = max(installed, key=lambda path: float(path.parts[-3]), default=None)
+    return newest.parent if newest else None

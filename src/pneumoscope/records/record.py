@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -16,9 +17,10 @@ from pneumoscope.errors import RecordError
 from pneumoscope.records.content_store import ContentStore
 from pneumoscope.records.database import REVISION, Database
 from pneumoscope.records.locks import hold_lock
-from pneumoscope.records.log import HeadFile, find_last
+from pneumoscope.records.log import Head, HeadFile, find_last
 
 T = TypeVar("T")
+_LOGGER = logging.getLogger(__name__)
 
 
 class Record:
@@ -51,6 +53,26 @@ class Record:
         self.database = Database(database or f"sqlite:///{folder / 'record.sqlite'}")
         if self.database.find_revision() != REVISION:
             self.database.migrate()
+        if not self.head.path.exists():
+            self._begin_log()
+
+    def _find_next_head(self, session: Session) -> Head | None:
+        """Return the log's last entry; None where it does not follow from the head that is kept.
+
+        Such a head stays as it is: a log that grew past it would hide that its tail was cut off.
+        """
+        problem = next(self.head.find_breaks(session), None)
+        if problem is None:
+            return find_last(session)
+        _LOGGER.error("%s Run `pneumoscope record verify`.", problem)
+        return None
+
+    def _begin_log(self) -> None:
+        """Write the head of an empty log: from here on, a head that is missing was taken away."""
+        with self.read() as session:
+            last = find_last(session)
+        if last.seq == 0:
+            self.head.advance(last)
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +91,7 @@ class Record:
         with self.database.begin() as session:
             yield session
             session.flush()
-            last = find_last(session) if session.info.pop("logged", False) else None
+            last = self._find_next_head(session) if session.info.pop("logged", False) else None
         if last is not None:
             self.head.advance(last)
 
@@ -87,13 +109,17 @@ class Record:
     @contextmanager
     def keep_images(self) -> Iterator[None]:
         """Hold off the deletion of images between their writing and their row's commit."""
-        with hold_lock(self.folder / "images.lock", shared=True):
+        with ExitStack() as stack:
+            with hold_lock(self.folder / "images.gate"):
+                stack.enter_context(hold_lock(self.folder / "images.lock", shared=True))
             yield
 
     @contextmanager
     def delete_images(self) -> Iterator[None]:
         """Wait until nobody is between the writing of an image and its row's commit."""
-        with hold_lock(self.folder / "images.lock"):
+        # Who waits here closes the gate: writers that come one after the other must not keep out
+        # whoever deletes for ever.
+        with hold_lock(self.folder / "images.gate"), hold_lock(self.folder / "images.lock"):
             yield
 
     def close(self) -> None:
