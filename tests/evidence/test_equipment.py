@@ -11,6 +11,7 @@ from pneumoscope.datasets import read_manifest
 from pneumoscope.errors import DataError
 from pneumoscope.evidence import Equipment, equip_bundle
 from pneumoscope.network import fold_graph, quantise_graph
+from pneumoscope.runtime import INPUTS, read_inputs
 
 
 def ignore(title, done, total):
@@ -51,6 +52,21 @@ def test_weights_stay_and_what_was_held_out_is_kept_to_compare_with(equipped, bu
     assert len(arrays["logits"]) == held.height
     assert arrays["labels"].tolist() == (held["label"] == "PNEUMONIA").to_list()
     assert equipped.info.licence.name == "CC-BY-4.0"
+
+
+def test_the_inputs_of_the_calibration_part_are_kept_in_the_order_of_its_logits(equipped, manifest):
+    held = read_manifest(manifest).filter(split="val")
+    arrays = equipped.reference()
+    kept = read_inputs(arrays)
+    assert tuple(kept) == INPUTS
+    found = list(pneumoscope.load(equipped.path).predict_many(held["path"]))
+    for name, values in kept.items():
+        assert values.dtype == np.float32
+        assert values == pytest.approx([finding.inputs[name] for finding in found], rel=1e-3), name
+    answered = [row for row, finding in enumerate(found) if finding.logit is not None]
+    assert [found[row].logit for row in answered] == pytest.approx(
+        arrays["logits"][answered], abs=1e-4
+    )
 
 
 def test_probabilities_hold_on_the_calibration_part(equipped):

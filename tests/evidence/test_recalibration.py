@@ -9,9 +9,11 @@ import pneumoscope
 from pneumoscope._files import hash_file
 from pneumoscope.bundle import (
     GRAPH,
+    REFERENCE,
     WEIGHTS,
     Calibration,
     ImageHashes,
+    pack_arrays,
     read_bundle,
     write_files,
 )
@@ -80,6 +82,23 @@ def test_probabilities_come_nearer_to_the_share_of_pneumonias(made):
     share = found.prevalence
     assert abs(found.after["expected"].value - share) <= abs(found.before["expected"].value - share)
     assert found.after["log_loss"].value <= found.before["log_loss"].value + 0.01
+
+
+def test_the_inputs_kept_are_those_of_the_sample(offering, made, strangers, tmp_path):
+    """Also where the bundle kept those of other images before, or others than are known here."""
+    opened = read_bundle(offering)
+    stale = {name: np.zeros(7, np.float32) for name in ("input_contrast", "input_unknown")}
+    files = {name: opened.file(name) for name in opened.info.files}
+    files[REFERENCE] = pack_arrays(opened.reference() | stale)
+    source = write_files(tmp_path / "stale", opened.info, files).path
+    found = recalibrate_bundle(source, tmp_path / "out", RecalibrationPlan(strangers), ignore)
+    images = build_manifest(open_collection(strangers)).frame["path"]
+    contrast = [f.inputs["contrast"] for f in pneumoscope.load(offering).predict_many(images)]
+    for bundle in (made.bundle, found.bundle):
+        arrays = bundle.reference()
+        assert arrays["input_contrast"] == pytest.approx(contrast, rel=1e-5)
+        assert len(arrays["logits"]) == len(contrast)
+        assert "input_unknown" not in arrays
 
 
 def test_a_wrong_calibration_is_undone(offering, strangers, made, tmp_path):

@@ -18,6 +18,7 @@ from pneumoscope.runtime.heatmap import (
     save_heatmap,
     scale_map,
 )
+from pneumoscope.runtime.inputs import INPUTS, measure_images, read_inputs, replace_inputs
 from pneumoscope.runtime.judgement import Objection
 from pneumoscope.runtime.precision import PRECISIONS, equal_reference
 from pneumoscope.runtime.predictor import Predictor, find_bundle, find_bundled_model, load
@@ -34,6 +35,7 @@ __all__ = [
     "CAPTION",
     "CSV_HEADER",
     "ENGINES",
+    "INPUTS",
     "PRECISIONS",
     "RECORD_FIELDS",
     "REFERRAL_BAND",
@@ -60,6 +62,9 @@ __all__ = [
     "load",
     "map_in_order",
     "measure_deviation",
+    "measure_images",
+    "read_inputs",
+    "replace_inputs",
     "save_heatmap",
     "scale_map",
     "start_engine",

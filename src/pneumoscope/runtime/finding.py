@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -88,6 +89,9 @@ class Finding:
     """Influence on the logit, float32 [7, 7]; not the location of pneumonia. Not in the record."""
     geometry: Geometry = Geometry.STRETCH
     """How the square of the map lies on the image. Not in the record."""
+    inputs: Mapping[str, float] | None = field(default=None, repr=False)
+    """What the network was shown, in a few numbers, by name of `INPUTS`; None where there is no
+    finite answer. Not in the record."""
 
     def to_record(self) -> dict[str, Any]:
         """Return plain values in a stated order, as `predict --format jsonl` prints them."""

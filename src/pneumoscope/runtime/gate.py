@@ -78,6 +78,10 @@ class _Known(NamedTuple):
     limit: float
     """The most squared distance from the subspace that passes."""
 
+    def measure(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return squared distances, [N], of features, [N, 2048]."""
+        return measure_distances(features, self.mean, self.basis)
+
 
 class InputGate:
     """Tells usable frontal chest radiographs from everything else.
@@ -129,11 +133,17 @@ class InputGate:
             odds, looks = judge_looks(describe(square[None]), *self._looks[:4])
             if odds[0] < self._looks.threshold:
                 reason = _REASONS[looks[0]]
-        if reason is None and self._known is not None:
-            known = self._known
-            if measure_distances(features[None], known.mean, known.basis)[0] > known.limit:
-                reason = f"The network has never seen an image like this one: {_WANTED}."
+        known = self._known
+        if reason is None and known is not None and known.measure(features[None])[0] > known.limit:
+            reason = f"The network has never seen an image like this one: {_WANTED}."
         return reason
+
+    def measure_features(self, features: NDArray[np.float32]) -> NDArray[np.float64] | None:
+        """Return squared distances, float64 [N], of features, [N, 2048], from those of training.
+
+        None where the gate has no statistics of these.
+        """
+        return None if self._known is None else self._known.measure(features)
 
 
 def check_header(radiograph: Radiograph) -> str | None:

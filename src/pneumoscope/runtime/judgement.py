@@ -21,6 +21,7 @@ from pneumoscope.runtime.finding import (
     decide_by_band,
 )
 from pneumoscope.runtime.gate import InputGate
+from pneumoscope.runtime.inputs import measure_inputs
 from pneumoscope.runtime.population import PopulationCheck
 
 
@@ -113,6 +114,8 @@ class Judge:
                 "`pneumoscope doctor`.",
             )
         objection = self.examine(radiograph, square, outputs.features[row])
+        measured = measure_inputs(square[None], outputs.features[row][None], self._gate)
+        inputs = {name: float(values[0]) for name, values in measured.items()}
         if objection.reason is not None:
             return Finding(
                 path=radiograph.source,
@@ -121,6 +124,7 @@ class Judge:
                 decision=Decision.REJECTED,
                 warnings=self.warnings,
                 message=objection.reason,
+                inputs=inputs,
                 **self._facts,
             )
         logit = outputs.logits[row]
@@ -142,6 +146,7 @@ class Judge:
             message=f"{decision.value}: probability {format_probability(probability)}, {why}.",
             activation_map=outputs.activation_maps[row],
             geometry=self._geometry,
+            inputs=inputs,
             **self._facts,
         )
 

@@ -42,7 +42,7 @@ from pneumoscope.evidence.equipment.precisions import (
 )
 from pneumoscope.evidence.progress import give_title
 from pneumoscope.images import normalise
-from pneumoscope.runtime import Predictor, equal_reference
+from pneumoscope.runtime import Predictor, equal_reference, replace_inputs
 
 Progress = Callable[[int, int], None]
 #: Makes an int8 graph of a bundle from normalised images, each float32 [1, 3, size, size].
@@ -110,6 +110,7 @@ def equip_bundle(
         others = Radiographs(squares, answer_squares(predictor, squares, title).features)
         arrays |= fit_population(pixels[trained], pixels[held], squares)
     arrays |= fit_gate(pixels[trained], known.features, pixels[held], part.features, others=others)
+    arrays = replace_inputs(arrays, pixels[held], part.features)
     calibration, points = _fit_points(part.logits, labels[held], equipment)
     info = bundle.info.model_copy(
         update={

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -55,7 +54,7 @@ from pneumoscope.evidence.equipment.precisions import (
 from pneumoscope.evidence.progress import give_title
 from pneumoscope.evidence.recalibration.crossfitting import Comparison, compare_by_folds
 from pneumoscope.evidence.recalibration.sample_size import check_cases, list_shortages
-from pneumoscope.runtime import Outputs, Predictor
+from pneumoscope.runtime import Outputs, Predictor, replace_inputs
 
 Progress = Callable[[str, int, int], None]
 Squares = NDArray[np.uint8]
@@ -313,7 +312,7 @@ def _list_files(
         for name in bundle.info.files
         if name != CARD and (not name.endswith(".onnx") or name in offered)
     }
-    arrays: dict[str, NDArray[Any]] = bundle.reference()
+    arrays = replace_inputs(bundle.reference(), sample.squares, sample.outputs.features)
     arrays |= {"logits": sample.outputs.logits, "labels": sample.labels.astype(np.int8)}
     files[REFERENCE] = pack_arrays(arrays)
     # Whoever is judged later on these images must hear that they set the thresholds.
