@@ -1,4 +1,4 @@
-"""The script that trains the model in the box, on a twentieth of its data."""
+"""The scripts that make the model in the box, on a twentieth of its data or on phantoms."""
 
 import os
 import subprocess
@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pneumoscope.bundle import read_bundle
+from pneumoscope.bundle import REFERENCE, read_bundle
+from pneumoscope.runtime import INPUTS, read_inputs
 
 ROOT = Path(__file__).parent.parent
 
@@ -59,6 +60,34 @@ def test_every_image_but_the_calibration_part_is_tested_in_one_fold(parts):
     assert set(tested) == set(parts["all"].filter(split="train")["path"])
 
 
+def test_inputs_are_added_to_a_bundle_and_nothing_else_changes(finished_run, tmp_path):
+    script = ROOT / "scripts" / "shipped" / "add_inputs.py"
+    before, out = read_bundle(finished_run / "bundle"), tmp_path / "out"
+    done = run([sys.executable, script, before.path, finished_run / "manifest.parquet", out])
+    assert done.returncode == 0, done.stderr
+    after = read_bundle(out)
+    assert read_inputs(after.reference()).keys() == set(INPUTS) - {"feature_distance"}  # no gate
+    changed = {n for n, file in after.info.files.items() if file != before.info.files[n]}
+    assert changed == {REFERENCE}
+    assert after.info.model_copy(update={"files": before.info.files}) == before.info
+    assert all((after.reference()[n] == array).all() for n, array in before.reference().items())
+
+
+def test_other_images_than_those_of_the_thresholds_are_refused(finished_run, tmp_path):
+    script = ROOT / "scripts" / "shipped" / "add_inputs.py"
+    frame = pl.read_parquet(finished_run / "manifest.parquet")
+    turned = pl.concat(
+        [frame.filter(pl.col("split") != "val"), frame.filter(split="val").reverse()]
+    )
+    turned.select("path", "label", "split").write_csv(tmp_path / "turned.csv")
+    done = run(
+        [sys.executable, script, finished_run / "bundle", tmp_path / "turned.csv", tmp_path / "out"]
+    )
+    assert done.returncode == 1
+    assert "is not the calibration part of" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.real_data
 @pytest.mark.slow
 def test_the_script_goes_from_data_to_a_bundle_that_is_equipped(collection, tmp_path):
@@ -75,6 +104,7 @@ def test_the_script_goes_from_data_to_a_bundle_that_is_equipped(collection, tmp_
     assert info.licence.name == "CC-BY-4.0"
     assert set(info.precisions) == {"bf16", "int8"}
     assert {"gate_threshold", "population_weight"} <= bundle.reference().keys()
+    assert read_inputs(bundle.reference()).keys() == set(INPUTS)
     again = run(
         ["bash", ROOT / "runs" / "train_shipped.sh", collection, tmp_path / "out"], SMOKE="1"
     )

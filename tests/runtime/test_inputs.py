@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 import pneumoscope
-from pneumoscope.bundle import REFERENCE, pack_arrays, read_bundle, write_files
+from pneumoscope.bundle import REFERENCE, find_shipped_bundle, pack_arrays, read_bundle, write_files
 from pneumoscope.datasets.phantom import draw_phantom
 from pneumoscope.images import read, resample
 from pneumoscope.runtime import (
@@ -161,3 +161,16 @@ def test_numbers_of_other_images_do_not_stay(squares):
     after = replace_inputs(before, squares, np.zeros((5, 2048), np.float32))
     assert after.keys() == {"labels", *(f"input_{name}" for name in LOOKS)}
     assert after["input_contrast"].shape == (5,)
+
+
+def test_the_model_in_the_box_knows_its_inputs():
+    shipped = find_shipped_bundle()
+    if shipped is None:
+        pytest.skip("this version brings no model")
+    arrays = read_bundle(shipped).reference()
+    kept = read_inputs(arrays)
+    assert tuple(kept) == INPUTS
+    assert {values.shape for values in kept.values()} == {arrays["logits"].shape}
+    assert all(np.isfinite(values).all() for values in kept.values())
+    # The gate was set to reject no more than 0.3 % of these images by their distance.
+    assert (kept["feature_distance"] > arrays["gate_feature_limit"]).mean() <= 0.003
