@@ -10,6 +10,7 @@ from pneumoscope.records.accounts import (
     has_accounts,
     list_users,
     remove_user,
+    spell_name,
 )
 from pneumoscope.records.answering import Answered, Filed, file_answers
 from pneumoscope.records.credentials import (
@@ -137,4 +138,5 @@ __all__ = [
     "revoke_token",
     "sign_in",
     "sign_out",
+    "spell_name",
 ]
