@@ -6,7 +6,7 @@ from pneumoscope.datasets.acquisition import (
     estimate_quality,
     measure_acquisition,
 )
-from pneumoscope.datasets.archives import extract_archive
+from pneumoscope.datasets.archives import check_growth, extract_archive
 from pneumoscope.datasets.arrays import read_radiograph, split_ref
 from pneumoscope.datasets.collection import open_collection
 from pneumoscope.datasets.copies import CopyKind, DuplicatePair, list_duplicates
@@ -92,6 +92,7 @@ __all__ = [
     "assign_splits",
     "build_manifest",
     "check_folds",
+    "check_growth",
     "check_splits",
     "count_images",
     "count_leaked",

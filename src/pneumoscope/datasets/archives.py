@@ -118,26 +118,33 @@ class _open_archive:  # noqa: N801  a context manager, used as a function
             self._file.close()
 
 
-def check_growth(archive: Path, members: Iterable[zipfile.ZipInfo]) -> None:
+def check_growth(name: str, size: int, members: Iterable[zipfile.ZipInfo]) -> None:
     """Refuse a zip file whose members, one or all, unfold into far more than they take.
+
+    Parameters
+    ----------
+    name
+        What to call it in the error.
+    size
+        Of the archive, in bytes.
 
     Raises
     ------
     ArchiveError
         It is a bomb.
     """
-    largest = max(archive.stat().st_size, 1024) * MAX_RATIO
+    largest = max(size, 1024) * MAX_RATIO
     total = 0
     for info in members:
         total += info.file_size  # entries that overlap share their compressed bytes
         if info.file_size > max(info.compress_size, 1024) * MAX_RATIO or total > largest:
             raise ArchiveError(
-                f"{archive} is a bomb: {info.filename!r} grows over {MAX_RATIO} times."
+                f"{name} is a bomb: {info.filename!r} grows over {MAX_RATIO} times."
             )
 
 
 def _list_zip(archive: Path, file: zipfile.ZipFile) -> Iterator[_Member]:
-    check_growth(archive, file.infolist())
+    check_growth(str(archive), archive.stat().st_size, file.infolist())
     for info in file.infolist():
         if info.is_dir():
             _check_name(archive, info.filename)

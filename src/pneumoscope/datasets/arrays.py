@@ -109,7 +109,7 @@ def _load_array(
     try:
         # Opened here, since np.load does not close what it refuses.
         with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            check_growth(Path(path), file.zip.infolist())
+            check_growth(str(path), Path(path).stat().st_size, file.zip.infolist())
             if name not in file and not required:
                 return None
             array: NDArray[np.generic] = file[name]

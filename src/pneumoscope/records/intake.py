@@ -75,6 +75,8 @@ class Intake:
         Images that may wait in the queue.
     on_change
         Is told the ids of studies that came or were answered; must return at once.
+    on_answer
+        Is told each answer, also that an image could not be read; must return at once.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Intake:
         on_their_way: int = 256,
         waiting: int = 100_000,
         on_change: Callable[[Iterable[str]], None] = lambda _: None,
+        on_answer: Callable[[Finding], None] = lambda _: None,
     ) -> None:
         self.record = record
         self.terms = Terms(predictor.bundle.sha256, predictor.precision, predictor.operating_point)
@@ -94,11 +97,12 @@ class Intake:
         self.writer = Writer(record)
         self._waiting = waiting
         self._on_change = on_change
+        self._on_answer = on_answer
         self._filing = ThreadPoolExecutor(_FILING_THREADS, thread_name_prefix="filing")
         self._in_flight: dict[str, Future[Reply]] = {}
         self._lock = threading.Lock()
         self._worker = QueueWorker(
-            record, self.writer, self.batcher, predictor, self.terms.bundle, on_change
+            record, self.writer, self.batcher, predictor, self.terms.bundle, on_change, on_answer
         )
 
     def close(self) -> None:
@@ -168,6 +172,7 @@ class Intake:
         def keep(answered: Future[Answer]) -> None:
             try:
                 answer = answered.result()
+                self._on_answer(answer.finding)
                 if answer.finding.status is Status.ERROR:
                     future.set_result(Reply(answer.finding, None))
                     return

@@ -19,7 +19,7 @@ from pneumoscope.records.queue import MAX_ATTEMPTS, Claim, claim, release
 from pneumoscope.records.record import Record
 from pneumoscope.records.tables import Prediction, State
 from pneumoscope.records.writer import Writer
-from pneumoscope.runtime import Answer, Batcher, Predictor
+from pneumoscope.runtime import Answer, Batcher, Finding, Predictor
 
 _log = logging.getLogger(__name__)
 #: Queued images that are read and answered side by side; callers who wait go before them.
@@ -41,9 +41,11 @@ class QueueWorker:
         predictor: Predictor,
         bundle: str,
         on_change: Callable[[Iterable[str]], None],
+        on_answer: Callable[[Finding], None],
     ) -> None:
         self._record, self._writer, self._batcher = record, writer, batcher
-        self._predictor, self._bundle, self._on_change = predictor, bundle, on_change
+        self._predictor, self._bundle = predictor, bundle
+        self._on_change, self._on_answer = on_change, on_answer
         self._presence = Presence(record.folder / "workers", str(uuid.uuid4()))
         self._wake = threading.Event()
         self._stopping = False
@@ -128,6 +130,8 @@ class QueueWorker:
         return done
 
     def _conclude(self, entry: Claim, answer: Answer) -> Future[None]:
+        self._on_answer(answer.finding)
+
         def change(session: Session) -> None:
             prediction = session.get(Prediction, entry.prediction_id)
             if prediction is not None and prediction.state != State.DONE:  # else it was deleted

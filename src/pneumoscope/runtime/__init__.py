@@ -1,5 +1,7 @@
 """The runtime: a bundle and an image become a finding. No torch."""
 
+from pneumoscope.runtime.batching import Answer, Batcher
+from pneumoscope.runtime.decoder import Decoder, Prepared
 from pneumoscope.runtime.engine import ENGINES, Engine, Outputs, start_engine
 from pneumoscope.runtime.finding import (
     RECORD_FIELDS,
@@ -15,6 +17,7 @@ from pneumoscope.runtime.heatmap import (
     CAPTION,
     draw_heatmap,
     encode_heatmap,
+    paint_influence,
     save_heatmap,
     scale_map,
 )
@@ -40,12 +43,16 @@ __all__ = [
     "RECORD_FIELDS",
     "REFERRAL_BAND",
     "TOLERANCES",
+    "Answer",
+    "Batcher",
     "Decision",
+    "Decoder",
     "Engine",
     "Finding",
     "Objection",
     "Outputs",
     "Predictor",
+    "Prepared",
     "ResultsFile",
     "Status",
     "WarningCode",
@@ -63,6 +70,7 @@ __all__ = [
     "map_in_order",
     "measure_deviation",
     "measure_images",
+    "paint_influence",
     "read_inputs",
     "replace_inputs",
     "save_heatmap",

@@ -63,9 +63,14 @@ def draw_heatmap(
     grey = (radiograph.pixels.astype(np.float32) / ((1 << radiograph.bits) - 1) * 255)[..., None]
     influence = scale_map(activation_map, probability, threshold)
     wide = spread_over_image(influence, width, height, geometry).clip(0, 1)
-    colour = _COLOURS[(wide * 255).astype(np.uint8)]
+    colour = paint_influence(wide)
     opacity = (wide * MAX_OPACITY)[..., None]
     return np.rint(grey * (1 - opacity) + colour * opacity).astype(np.uint8)
+
+
+def paint_influence(influence: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return colours of influence in 0..1, float32 [H, W, 3] in 0..255; light is most."""
+    return _COLOURS[(influence * 255).astype(np.uint8)]
 
 
 def encode_heatmap(radiograph: Radiograph, finding: Finding) -> bytes:

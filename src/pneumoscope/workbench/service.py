@@ -6,9 +6,10 @@ import time
 from types import TracebackType
 from typing import Self
 
-from pneumoscope.records import Intake, open_record
-from pneumoscope.runtime import load
+from pneumoscope.records import Intake, count_waiting, open_record
+from pneumoscope.runtime import Finding, load
 from pneumoscope.workbench.events import Events
+from pneumoscope.workbench.meters import Meters
 from pneumoscope.workbench.settings import Settings
 
 
@@ -32,6 +33,7 @@ class Service:
             operating_point=settings.operating_point,
         )
         self.events = Events()
+        self.meters = Meters()
         self.intake = Intake(
             self.record,
             self.predictor,
@@ -39,7 +41,10 @@ class Service:
             on_their_way=settings.limits.on_their_way,
             waiting=settings.limits.waiting,
             on_change=self.events.publish,
+            on_answer=self._count_answer,
         )
+        self.meters.on_their_way.set_function(lambda: self.intake.batcher.on_their_way)
+        self.meters.waiting.set_function(self._count_waiting)
         self.terms = self.intake.terms
 
     def __enter__(self) -> Self:
@@ -63,3 +68,10 @@ class Service:
     def is_ready(self) -> bool:
         """Whether images are answered."""
         return self.intake.is_alive
+
+    def _count_answer(self, finding: Finding) -> None:
+        self.meters.answers.labels(str(finding.decision or "ERROR")).inc()
+
+    def _count_waiting(self) -> int:
+        with self.record.read() as session:
+            return count_waiting(session)

@@ -1,0 +1,35 @@
+"""Health and readiness, for whoever keeps the service running."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from pneumoscope import __version__
+from pneumoscope.workbench.api.dependencies import ServiceDependency
+from pneumoscope.workbench.api.schemas import describe_problems
+from pneumoscope.workbench.problems import Problem
+
+router = APIRouter(tags=["service"])
+
+
+@router.get("/health")
+async def say_alive() -> dict[str, str]:
+    """Say that the process answers."""
+    return {"status": "ok", "version": __version__, "notice": "Research use, not a diagnosis."}
+
+
+@router.get("/ready", responses=describe_problems(503))
+def say_ready(service: ServiceDependency) -> dict[str, Any]:
+    """Say that images are answered and kept; 503 where they are not."""
+    if not service.is_ready:
+        raise Problem(503, "The service is stopping, or its queue stands still.")
+    try:
+        with service.record.read() as session:
+            session.execute(text("SELECT 1"))
+    except SQLAlchemyError:
+        raise Problem(503, "The database does not answer.") from None
+    return {"status": "ready"}

@@ -1,0 +1,111 @@
+"""Pictures: the image itself, and what is drawn of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from pneumoscope.records import Study, read_finding
+from pneumoscope.runtime import Finding
+from pneumoscope.workbench import previews
+from pneumoscope.workbench.api.dependencies import ServiceDependency, find_prediction
+from pneumoscope.workbench.api.schemas import describe_problems
+from pneumoscope.workbench.preview_store import PreviewStore
+from pneumoscope.workbench.problems import Problem
+from pneumoscope.workbench.service import Service
+
+router = APIRouter(tags=["pictures"])
+#: A picture of an image never changes; but it shows a patient, so that only the browser keeps it.
+_KEPT = {"Cache-Control": "private, max-age=3600, immutable"}
+
+
+def _describe(media_type: str, what: str) -> dict[str, Any]:
+    return {
+        "response_class": Response,
+        "responses": {
+            200: {"content": {media_type: {}}, "description": what},
+            **describe_problems(401, 403, 404, 422, 429),
+        },
+    }
+
+
+@router.get("/studies/{study_id}/image", **_describe("application/octet-stream", "The file."))
+def show_image(service: ServiceDependency, study_id: str) -> Response:
+    """Return the file as it was sent."""
+    sha256 = _find_image(service, study_id)
+    # Never shown by a browser as what it may pretend to be.
+    headers = {**_KEPT, "Content-Disposition": f'attachment; filename="{sha256[:16]}"'}
+    return Response(
+        service.record.images.get(sha256), media_type="application/octet-stream", headers=headers
+    )
+
+
+@router.get("/studies/{study_id}/thumbnail.jpg", **_describe("image/jpeg", "At most 160 pixels."))
+async def show_thumbnail(service: ServiceDependency, study_id: str) -> Response:
+    """Return a small picture of the image."""
+    sha256 = await run_sync(_find_image, service, study_id)
+    store = PreviewStore(service.record.folder / "previews")
+    picture = await run_sync(store.get, sha256)
+    if picture is None:
+        data = await run_sync(service.record.images.get, sha256)
+        drawn = service.intake.decoder.run("The image", previews.draw_thumbnail, data)
+        picture = await asyncio.wrap_future(drawn)
+        await run_sync(store.put, sha256, picture)
+    return Response(picture, media_type="image/jpeg", headers=_KEPT)
+
+
+@router.get("/studies/{study_id}/pixels", **_describe("application/octet-stream", "Raw pixels."))
+async def show_pixels(service: ServiceDependency, study_id: str) -> Response:
+    """Return all pixels, uint8 or little-endian uint16, row by row; bright is dense.
+
+    Width, height and significant bits stand in the headers X-Width, X-Height and X-Bits.
+    """
+    sha256 = await run_sync(_find_image, service, study_id)
+    data = await run_sync(service.record.images.get, sha256)
+    raw = await asyncio.wrap_future(
+        service.intake.decoder.run("The image", previews.unfold_pixels, data)
+    )
+    facts = {"X-Width": str(raw.width), "X-Height": str(raw.height), "X-Bits": str(raw.bits)}
+    return Response(raw.data, media_type="application/octet-stream", headers={**_KEPT, **facts})
+
+
+@router.get("/predictions/{prediction_id}/heatmap.png", **_describe("image/png", "Influence."))
+async def show_overlay(service: ServiceDependency, prediction_id: str) -> Response:
+    """Return the influence map alone, to be laid over the image; not the location of pneumonia."""
+    finding, data = await run_sync(_find_map, service, prediction_id)
+    run = service.intake.decoder.run
+    size = await asyncio.wrap_future(run("The image", previews.measure_image, data))
+    picture = await asyncio.wrap_future(run("The image", previews.draw_overlay, finding, size))
+    return Response(picture, media_type="image/png", headers=_KEPT)
+
+
+@router.get("/predictions/{prediction_id}/heatmap.jpg", **_describe("image/jpeg", "The overlay."))
+async def show_heatmap(service: ServiceDependency, prediction_id: str) -> Response:
+    """Return the influence map on the image, with its caption."""
+    finding, data = await run_sync(_find_map, service, prediction_id)
+    picture = await asyncio.wrap_future(
+        service.intake.decoder.run("The image", previews.draw_heatmap_picture, data, finding)
+    )
+    return Response(picture, media_type="image/jpeg", headers=_KEPT)
+
+
+def _find_image(service: Service, study_id: str) -> str:
+    with service.record.read() as session:
+        study = session.get(Study, study_id)
+        if study is None:
+            raise Problem(404, "There is no such study; it may have been deleted.")
+        return study.image_sha256
+
+
+def _find_map(service: Service, prediction_id: str) -> tuple[Finding, bytes]:
+    with service.record.read() as session:
+        prediction, study = find_prediction(session, prediction_id)
+        finding = read_finding(prediction, study)
+    if finding.activation_map is None or finding.probability is None:
+        raise Problem(404, "There is no answer, so there is no heat-map.")
+    finding = previews.place_map(finding, service.predictor.preprocessing.geometry)
+    return finding, service.record.images.get(prediction.image_sha256)

@@ -1,0 +1,193 @@
+"""What the API says, in a form that OpenAPI describes."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from pneumoscope.records import Prediction, Reading, Study, StudyRow, read_finding
+
+_EXAMPLE: JsonDict = {
+    "schema": "pneumoscope.finding/1",
+    "path": "chest.jpg",
+    "sha256": "4b4ca0e24c59963fb12e3477b4de82e1fd2f0305598cad59a9ac755a1f9527eb",
+    "status": "ok",
+    "decision": "NORMAL",
+    "probability": 0.0508,
+    "logit": -3.921,
+    "operating_point": "referral_band",
+    "threshold": 0.724,
+    "rule_out": 0.475,
+    "rule_in": 0.724,
+    "warnings": [],
+    "message": "NORMAL: probability 0.051, below 0.476 (rule_out).",
+    "precision": "bf16",
+    "bundle": "011f60b9835744217778cb4c1c6035856977d947cd3c962921ab3fd887180ac1",
+    "id": "bb96b49a-b806-47b1-a672-d3aa5723e2b6",
+    "study": "41a6dcfc-4b7e-4a97-8751-9ff0d2ac9806",
+    "state": "done",
+}
+
+
+class ProblemOut(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str = Field(description="One sentence for people.")
+
+
+class PredictionOut(BaseModel):
+    """The record of one answer, with where it lies. Research use, not a diagnosis."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE}, populate_by_name=True)
+
+    schema_: str = Field(alias="schema")
+    path: str = Field(description="The file's name as sent.")
+    sha256: str | None
+    status: Literal["ok", "rejected", "error"] | None
+    decision: Literal["NORMAL", "PNEUMONIA", "REFER", "REJECTED"] | None
+    probability: float | None = Field(description="Calibrated, 0 to 1.")
+    logit: float | None = Field(description="The raw score.")
+    operating_point: str | None
+    threshold: float | None
+    rule_out: float | None
+    rule_in: float | None
+    warnings: list[str]
+    message: str
+    precision: str | None
+    bundle: str | None = Field(description="sha256 of the bundle that answered.")
+    id: str
+    study: str
+    state: Literal["queued", "running", "done"]
+
+
+class StudyOut(BaseModel):
+    """One image of one patient, with its latest answer."""
+
+    id: str
+    name: str = Field(description="The file's name as sent.")
+    patient: str | None = Field(description="The key by which the sender knows the patient.")
+    taken_on: date | None
+    received_at: datetime
+    source: str
+    image: str = Field(description="sha256 of the file.")
+    prediction: str | None
+    state: Literal["queued", "running", "done"]
+    status: str | None
+    decision: str | None
+    probability: float | None
+    rule_out: float | None
+    rule_in: float | None
+    threshold: float | None
+    message: str | None
+    reading_count: int
+
+
+class ReadingOut(BaseModel):
+    """What a person said about a study."""
+
+    id: str
+    reader: str
+    verdict: Literal["agree", "correct", "comment"]
+    label: Literal["NORMAL", "PNEUMONIA"] | None
+    comment: str
+    read_at: datetime
+
+
+class ReadingIn(BaseModel):
+    """What a person says about a study; the model's answer stays as it is."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {"verdict": "correct", "label": "PNEUMONIA", "comment": "Left base."}
+        },
+    )
+
+    verdict: Literal["agree", "correct", "comment"]
+    label: Literal["NORMAL", "PNEUMONIA"] | None = None
+    comment: str = Field(default="", max_length=4096)
+
+
+class StudyDetail(StudyOut):
+    """A study with all that was said about it."""
+
+    readings: list[ReadingOut]
+    priors: list[StudyOut]
+
+
+class StudyPage(BaseModel):
+    """A part of the worklist."""
+
+    total: int
+    offset: int
+    studies: list[StudyOut]
+
+
+class JobStudy(BaseModel):
+    """Where one image of a job lies."""
+
+    id: str
+    name: str
+    prediction: str
+    new: bool = Field(description="False where the image had an answer already.")
+
+
+class UploadError(BaseModel):
+    """A file that was not taken."""
+
+    name: str
+    message: str
+
+
+class JobOut(BaseModel):
+    """Images that were kept, and will be answered whatever happens to the service."""
+
+    id: str
+    studies: list[JobStudy]
+    errors: list[UploadError]
+
+
+class JobState(BaseModel):
+    """How far the images have come that a job brought."""
+
+    id: str
+    total: int
+    done: int
+    studies: list[StudyOut]
+
+
+def show_prediction(prediction: Prediction, study: Study) -> dict[str, Any]:
+    """Return an answer as `PredictionOut`; what is not answered yet has no status."""
+    record = read_finding(prediction, study).to_record()
+    if prediction.status is None:
+        record["status"] = None
+    return record | {"id": prediction.id, "study": study.id, "state": str(prediction.state)}
+
+
+def show_study(row: StudyRow) -> dict[str, Any]:
+    """Return a study as `StudyOut`."""
+    names = StudyOut.model_fields.keys() - {"image", "prediction", "reading_count"}
+    shown = {name: getattr(row, name) for name in names}
+    return shown | {
+        "image": row.image_sha256,
+        "prediction": row.prediction_id,
+        "reading_count": row.readings,
+    }
+
+
+def show_reading(reading: Reading) -> dict[str, Any]:
+    """Return a reading as `ReadingOut`."""
+    return {name: getattr(reading, name) for name in ReadingOut.model_fields}
+
+
+def describe_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the errors of a route for its description."""
+    return {status: {"model": ProblemOut} for status in statuses}

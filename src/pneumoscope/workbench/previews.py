@@ -1,0 +1,89 @@
+"""What is shown of an image, made in a decoder's process: thumbnails, raw pixels, overlays."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pneumoscope.images import Geometry, read, spread_over_image
+from pneumoscope.runtime import Finding, encode_heatmap, paint_influence, scale_map
+
+#: Sides of pictures, in pixels.
+THUMBNAIL, OVERLAY = 160, 512
+
+
+class RawPixels(NamedTuple):
+    """A radiograph at full resolution and depth, as a viewer wants it."""
+
+    data: bytes
+    """uint8, or little-endian uint16 where `bits` is above 8, row by row; bright is dense."""
+    width: int
+    height: int
+    bits: int
+
+
+def draw_thumbnail(data: bytes) -> bytes:
+    """Return a small JPEG of an image's bytes."""
+    radiograph = read(data, target_size=THUMBNAIL)
+    picture = Image.fromarray(radiograph.to_grey())
+    picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    return _encode(picture, "JPEG", quality=80)
+
+
+def unfold_pixels(data: bytes) -> RawPixels:
+    """Return all pixels of an image's bytes."""
+    radiograph = read(data)
+    height, width = radiograph.pixels.shape
+    pixels = radiograph.pixels
+    raw = pixels.astype("<u2").tobytes() if radiograph.bits > 8 else _narrow(pixels).tobytes()
+    return RawPixels(raw, width, height, radiograph.bits)
+
+
+def draw_overlay(finding: Finding, size: tuple[int, int]) -> bytes:
+    """Return the influence alone as a PNG with transparency, as wide and high as asked for.
+
+    Parameters
+    ----------
+    size
+        Width and height of the image that it will lie on; the overlay is smaller, alike in shape.
+    """
+    assert finding.activation_map is not None
+    assert finding.probability is not None
+    assert finding.threshold is not None
+    scale = min(1.0, OVERLAY / max(size))
+    width, height = (max(1, round(side * scale)) for side in size)
+    influence = scale_map(finding.activation_map, finding.probability, finding.threshold)
+    wide = spread_over_image(influence, width, height, finding.geometry).clip(0, 1)
+    colour = np.rint(paint_influence(wide)).astype(np.uint8)
+    alpha = np.rint(wide * 255).astype(np.uint8)[..., None]
+    return _encode(Image.fromarray(np.concatenate([colour, alpha], axis=-1)), "PNG")
+
+
+def draw_heatmap_picture(data: bytes, finding: Finding) -> bytes:
+    """Return the overlay on the image with its caption, as a JPEG."""
+    return encode_heatmap(read(data, name=finding.path), finding)
+
+
+def measure_image(data: bytes) -> tuple[int, int]:
+    """Return width and height of an image's bytes, in pixels, once upright."""
+    return read(data, target_size=THUMBNAIL).original_size
+
+
+def place_map(finding: Finding, geometry: Geometry) -> Finding:
+    """Return a finding from the record with what the record leaves out: how its map lies."""
+    return replace(finding, geometry=geometry)
+
+
+def _narrow(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
+    return pixels.astype(np.uint8)
+
+
+def _encode(picture: Image.Image, kind: str, **options: int) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()

@@ -1,0 +1,101 @@
+"""Running: the service behind a web server, until it is told to stop."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from pneumoscope.errors import ServiceError
+from pneumoscope.records import has_accounts, open_record
+from pneumoscope.workbench.app import create_app
+from pneumoscope.workbench.security import check_binding
+from pneumoscope.workbench.service import Service
+from pneumoscope.workbench.settings import Settings
+
+#: Seconds that open requests have at the end; events and slow uploads are cut off then.
+_GRACE = 10
+#: Connections beyond these are refused with 503 before anything is read.
+_CONNECTIONS = 1_000
+
+
+def run_service(settings: Settings, *, on_start: Callable[[str], None]) -> None:
+    """Answer requests until an interrupt or a termination signal.
+
+    Parameters
+    ----------
+    on_start
+        Is called with the address once requests are taken.
+
+    Raises
+    ------
+    PneumoscopeError
+        The address is taken, or not safe to be opened as asked; the bundle or record cannot be
+        used.
+    """
+    listener = _listen(settings)
+    with listener:
+        with (
+            open_record(settings.record, settings.database, head=settings.log_head) as record,
+            record.read() as session,
+        ):
+            check_binding(settings, has_accounts(session))
+        _serve(settings, listener, on_start)
+
+
+def _serve(settings: Settings, listener: socket.socket, on_start: Callable[[str], None]) -> None:
+    with Service(settings) as service:
+        config = uvicorn.Config(
+            create_app(service),
+            log_config=None,
+            access_log=False,  # paths and addresses tell of people
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE,
+            limit_concurrency=_CONNECTIONS,
+            timeout_keep_alive=30,
+            ssl_certfile=settings.certificate,
+            ssl_keyfile=settings.private_key,
+            proxy_headers=settings.behind_proxy,
+            forwarded_allow_ips="*" if settings.behind_proxy else None,
+            lifespan="off",
+        )
+        server = _Server(config, lambda: on_start(_describe(settings, listener)))
+        server.run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it is ready."""
+
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_start = on_start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to take requests."""
+        await super().startup(sockets)
+        if not self.should_exit:
+            self._on_start()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Return a socket that listens, before a model is loaded for nothing."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise ServiceError(
+            f"{settings.host}:{settings.port} cannot be opened: {error.strerror or error}; name "
+            "another with --host and --port."
+        ) from error
+    return listener
+
+
+def _describe(settings: Settings, listener: socket.socket) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    scheme = "https" if settings.certificate else "http"
+    return f"{scheme}://{host}:{listener.getsockname()[1]}/"
