@@ -98,6 +98,73 @@ def test_lines_differ_by_more_than_colour(draw, tmp_path):
     assert "stroke-dasharray" in svg
 
 
+def _draw_wards(folder, *names):
+    labels = np.arange(60) % 2
+    scores = np.linspace(0.1, 0.9, 60)
+    groups = [names[i * len(names) // 60] for i in range(60)]
+    subgroups = {"ward": [g.to_dict() for g in judge_subgroups(labels, scores, 0.5, groups)]}
+    overall = compute_metrics(labels, scores, 0.5).to_dict()
+    return plot_forest(overall, subgroups, f"Subgroups, {names[0]}", folder, "forest")
+
+
+def test_names_of_any_script_are_drawn_without_a_warning(tmp_path):
+    """Warnings are errors here. The last character stands in no font at all."""
+    png = _draw_wards(tmp_path, "胸部影像科", "แผนก", "\U0001fac1", "قسم", "\U0005fffe")
+    with Image.open(png) as image:
+        assert np.asarray(image.convert("L")).std() > 5
+
+
+@pytest.fixture
+def install_font(tmp_path):
+    """Return a function that installs a font of a single character, a black square."""
+    from fontTools.fontBuilder import FontBuilder
+    from fontTools.pens.ttGlyphPen import TTGlyphPen
+    from matplotlib.font_manager import fontManager
+
+    before = list(fontManager.ttflist)
+
+    def install(character):
+        pen = TTGlyphPen(None)
+        pen.moveTo((0, 0))
+        for corner in ((0, 1000), (1000, 1000), (1000, 0)):
+            pen.lineTo(corner)
+        pen.closePath()
+        square, names = pen.glyph(), [".notdef", "square"]
+        builder = FontBuilder(1000)
+        builder.setupGlyphOrder(names)
+        builder.setupCharacterMap({ord(character): "square"})
+        builder.setupGlyf(dict.fromkeys(names, square))
+        builder.setupHorizontalMetrics(dict.fromkeys(names, (1000, 0)))
+        builder.setupHorizontalHeader(ascent=1000, descent=0)
+        named = {"familyName": "Black Square", "styleName": "Regular", "psName": "BlackSquare"}
+        builder.setupNameTable(named)
+        builder.setupOS2()
+        builder.setupPost()
+        builder.save(tmp_path / "square.ttf")
+        fontManager.addfont(tmp_path / "square.ttf")
+
+    yield install
+    fontManager.ttflist[:] = before
+    fontManager._findfont_cached.cache_clear()
+
+
+def test_a_character_that_the_usual_font_lacks_comes_from_one_that_has_it(
+    tmp_path, install_font, caplog
+):
+    boxed = _draw_wards(tmp_path / "before", "肺科", "A").read_bytes()
+    install_font("肺")
+    found = _draw_wards(tmp_path / "after", "肺科", "A")
+    assert found.read_bytes() != boxed
+    assert "BlackSquare" in found.with_suffix(".svg").read_text()
+    assert not caplog.records  # such as that the font has no bold
+
+
+def test_fonts_that_are_installed_change_no_figure_that_needs_none(tmp_path, install_font):
+    before = _draw_wards(tmp_path / "before", "A", "B").read_bytes()
+    install_font("A")
+    assert _draw_wards(tmp_path / "after", "A", "B").read_bytes() == before
+
+
 def test_drawing_needs_no_screen_and_leaves_pyplot_alone(draw, tmp_path):
     import sys
 

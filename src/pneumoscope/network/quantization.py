@@ -8,7 +8,6 @@ images that the caller brings. The linear head and the activation map stay in fp
 from __future__ import annotations
 
 import io
-import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from pneumoscope._extras import require_extra
+from pneumoscope._quiet import hush_loggers
 from pneumoscope.bundle import GRAPH, Bundle
 
 #: Nodes that keep fp32: they cost next to nothing, and their outputs are read by people.
@@ -58,16 +58,12 @@ def _silence() -> Iterator[None]:
 
     They tell of no result. What goes wrong is raised all the same.
     """
-    loggers = [logging.getLogger(name) for name in ("nncf", "torch")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings(action="ignore"), redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    with (
+        hush_loggers("nncf", "torch"),
+        warnings.catch_warnings(action="ignore"),
+        redirect_stdout(io.StringIO()),
+    ):
+        yield
 
 
 def fold_graph(path: Path) -> onnx.ModelProto:

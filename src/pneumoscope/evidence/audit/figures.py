@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pneumoscope.datasets import FEATURES
-from pneumoscope.evaluation.figures.canvas import DARK, STYLES, tidy
+from pneumoscope.evaluation.figures.canvas import DARK, STYLES, encode, tidy
 from pneumoscope.evidence.audit.probes import Probe
 
 
@@ -35,7 +33,7 @@ def draw_probes(probes: Sequence[Probe]) -> bytes:
     axes.set_yticks(range(len(probes)), names)
     axes.set(xlim=(0.4, 1.0), ylim=(len(probes) - 0.5, -0.5), xlabel="AUC, 0.5 is chance")
     tidy(axes)
-    return _encode(figure)
+    return encode(figure, dpi=110)
 
 
 def draw_distributions(
@@ -82,7 +80,7 @@ def draw_distributions(
         frameon=False,
         fontsize=9,
     )
-    return _encode(figure)
+    return encode(figure, dpi=110)
 
 
 def _drop_missing(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -92,10 +90,3 @@ def _drop_missing(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _name(name: str) -> str:
     return name.replace("_", " ").replace("jpeg", "JPEG")
-
-
-def _encode(figure: Figure) -> bytes:
-    FigureCanvasAgg(figure)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110)
-    return stream.getvalue()
