@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from pneumoscope.records.tables import Patient, Prediction, Reading, State, Study
@@ -97,6 +97,33 @@ def list_priors(session: Session, study: StudyRow) -> Sequence[StudyRow]:
     found = list_studies(session, StudyQuery(patient_id=study.patient_id), limit=200)
     others = [row for row in found if row.id != study.id]
     return sorted(others, key=lambda row: row.taken_on or row.received_at.date(), reverse=True)
+
+
+def find_neighbours(
+    session: Session, study: StudyRow, query: StudyQuery
+) -> tuple[str | None, str | None]:
+    """Return the ids of the studies before and after one, among those that a query finds.
+
+    The study itself need not be among them: it may have left an unread list by being read.
+    """
+    place = session.get_one(Study, study.id)
+    earlier = or_(
+        Study.urgency < place.urgency,
+        and_(Study.urgency == place.urgency, Study.received_at > place.received_at),
+        and_(
+            Study.urgency == place.urgency,
+            Study.received_at == place.received_at,
+            Study.id < place.id,
+        ),
+    )
+    narrowed = _narrow(
+        select(Study.id).outerjoin(Patient, Patient.id == Study.patient_id), query
+    ).where(Study.id != place.id)
+    before = narrowed.where(earlier).order_by(
+        Study.urgency.desc(), Study.received_at, Study.id.desc()
+    )
+    after = narrowed.where(~earlier).order_by(Study.urgency, Study.received_at.desc(), Study.id)
+    return session.scalar(before.limit(1)), session.scalar(after.limit(1))
 
 
 def _narrow(statement: Select[Any], query: StudyQuery) -> Select[Any]:

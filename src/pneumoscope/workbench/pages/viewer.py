@@ -1,0 +1,85 @@
+"""The viewer: one study with its image, its answer, and what people said about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import HTMLResponse
+from sqlalchemy.orm import Session
+
+from pneumoscope.evaluation import SimilarScores, find_similar_scores
+from pneumoscope.records import (
+    LABELS,
+    Prediction,
+    StudyRow,
+    find_neighbours,
+    find_study,
+    list_priors,
+    list_readings,
+)
+from pneumoscope.runtime import CAPTION, Status
+from pneumoscope.workbench.calibration_part import read_calibration_part
+from pneumoscope.workbench.pages.layout import get_service, render
+from pneumoscope.workbench.pages.worklist import Selected
+
+if TYPE_CHECKING:
+    from pneumoscope.runtime import Predictor
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+
+@router.get("/studies/{study_id}")
+def show_study(request: Request, study_id: str, selection: Selected) -> HTMLResponse:
+    """Return the viewer of a study; the selection says among which it has neighbours."""
+    service = get_service(request)
+    predictor = service.predictor
+    with service.record.read() as session:
+        study = _find(session, study_id)
+        prediction = session.get(Prediction, study.prediction_id) if study.prediction_id else None
+        previous, following = find_neighbours(session, study, selection.to_query())
+        same = prediction is not None and prediction.bundle == predictor.bundle.sha256
+        context: dict[str, Any] = {
+            "study": study,
+            "warnings": list(prediction.warnings) if prediction else [],
+            "has_map": prediction is not None and prediction.activation_map is not None,
+            "answered_at": prediction.answered_at if prediction else None,
+            "priors": list_priors(session, study),
+            "readings": list_readings(session, study_id),
+        }
+    return render(
+        request,
+        "viewer.html",
+        **context,
+        selection=selection,
+        previous=previous,
+        following=following,
+        labels=LABELS,
+        caption=CAPTION,
+        points=predictor.operating_points if same else {},
+        similar=_find_similar(predictor, study) if same else None,
+        other_model=prediction is not None and not same,
+    )
+
+
+@router.get("/studies/{study_id}/readings")
+def show_readings(request: Request, study_id: str) -> HTMLResponse:
+    """Return the list of what people said about a study, to be put into its page."""
+    with get_service(request).record.read() as session:
+        _find(session, study_id)
+        readings = list_readings(session, study_id)
+    return render(request, "readings.html", readings=readings)
+
+
+def _find(session: Session, study_id: str) -> StudyRow:
+    study = find_study(session, study_id)
+    if study is None:
+        raise HTTPException(404, "There is no such study; it may have been deleted.")
+    return study
+
+
+def _find_similar(predictor: Predictor, study: StudyRow) -> SimilarScores | None:
+    if study.status != Status.OK or study.probability is None:
+        return None
+    part = read_calibration_part(predictor.bundle)
+    return find_similar_scores(part.labels, part.probabilities, study.probability)

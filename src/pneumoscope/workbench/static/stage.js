@@ -1,0 +1,96 @@
+// One image on the screen: its pixels, its window, and what stands in its corners.
+
+import { request } from "./api.js";
+import { openPixels } from "./pixels.js";
+import { Viewport } from "./viewport.js";
+
+export class Stage {
+  /** The window in shares of the image's range, 0..1, so that two images can have the same. */
+  window = { level: 0.5, width: 1, invert: false };
+  #pixels = null;
+  #opening = 0;
+
+  constructor(element) {
+    this.element = element;
+    this.viewport = new Viewport(element.querySelector("canvas"));
+    this.viewport.onDraw = () => this.#tell();
+  }
+
+  part(name) {
+    return this.element.querySelector(`[data-part=${name}]`);
+  }
+
+  get isOpen() {
+    return this.#pixels !== null;
+  }
+
+  async open(studyId, title) {
+    this.close();
+    const turn = ++this.#opening;
+    this.part("who").textContent = title;
+    this.part("said").textContent = "Loading the image…";
+    this.part("said").hidden = false;
+    try {
+      const pixels = await openPixels(studyId, (bitmap) => {
+        this.viewport.bitmap = bitmap;
+        this.part("said").hidden = true;
+      });
+      if (turn !== this.#opening) pixels.close();
+      else this.#pixels = pixels;
+      this.look({});
+    } catch (error) {
+      this.part("said").textContent = error.message;
+    }
+  }
+
+  close() {
+    this.#opening += 1;
+    this.#pixels?.close();
+    this.#pixels = null;
+    this.viewport.bitmap = null;
+    this.viewport.map = null;
+    this.part("look").textContent = "";
+  }
+
+  /** Change the window; where the image has fewer levels than asked for, it is kept sane. */
+  look(window) {
+    Object.assign(this.window, window);
+    if (!this.#pixels) return;
+    const { level, width, invert } = this.window;
+    const most = this.#pixels.levels - 1;
+    this.#pixels.look({ level: level * most, width: Math.max(1, width * most), invert });
+    this.#tell();
+  }
+
+  /** Return the window that uses the screen's range for all but the darkest and brightest. */
+  findWindow() {
+    if (!this.#pixels) return {};
+    const { range, levels } = this.#pixels;
+    const most = levels - 1;
+    return {
+      level: (range.low + range.high) / 2 / most,
+      width: Math.max(1, range.high - range.low) / most,
+    };
+  }
+
+  async loadMap(predictionId) {
+    const response = await request(`/api/v1/predictions/${predictionId}/heatmap.png`);
+    this.viewport.map = await createImageBitmap(await response.blob());
+  }
+
+  showMap(opacity) {
+    this.viewport.opacity = opacity;
+    this.part("caption").hidden = opacity === 0;
+    this.viewport.draw();
+  }
+
+  #tell() {
+    if (!this.#pixels) return;
+    const { width, height, bits, levels } = this.#pixels;
+    const most = levels - 1;
+    this.part("look").textContent =
+      `${width} × ${height}, ${bits} bit  ·  ${Math.round(100 * this.viewport.scale)} %  ·  ` +
+      `W ${Math.round(this.window.width * most)} L ${Math.round(this.window.level * most)}` +
+      (this.window.invert ? "  ·  inverted" : "");
+  }
+}

@@ -1,0 +1,233 @@
+// The upload page: a row for each file, two on their way at a time, decisions as they arrive.
+
+import { request } from "./api.js";
+import { listDropped } from "./dropped.js";
+import { bindKeys } from "./keys.js";
+import { watchStudies } from "./live.js";
+import { sendFile } from "./sending.js";
+
+const AT_ONCE = 2;
+const PAUSE = 3000;
+const MARKS = { PNEUMONIA: "▲", REFER: "◆", NORMAL: "○", REJECTED: "✕" };
+
+const drop = document.getElementById("drop");
+const rows = document.getElementById("rows");
+const sum = document.getElementById("sum");
+
+const waiting = [];
+/** Study id → the places in which it is shown. */
+const shown = new Map();
+let sending = 0;
+
+function add(files) {
+  const visible = files.filter((file) => !file.name.startsWith("."));
+  if (!visible.length) return;
+  document.getElementById("progress").hidden = false;
+  const facts = {
+    patient: document.getElementById("patient").value.trim(),
+    taken_on: document.getElementById("taken-on").value,
+  };
+  const fragment = document.createDocumentFragment();
+  for (const file of visible) {
+    const row = makeRow(file);
+    waiting.push({ file, facts, row });
+    fragment.append(row.element);
+  }
+  rows.append(fragment);
+  work();
+}
+
+function makeRow(file) {
+  const element = document.getElementById("row").content.firstElementChild.cloneNode(true);
+  element.querySelector(".name").textContent = file.webkitRelativePath || file.name;
+  const row = {
+    element,
+    bar: element.querySelector("progress"),
+    said: element.querySelector(".said"),
+    retry: element.querySelector(".retry"),
+    more: element.querySelector(".more"),
+  };
+  setState(row, "queued", "waiting");
+  return row;
+}
+
+function setState(row, state, text) {
+  row.element.dataset.state = state;
+  row.said.textContent = text;
+  row.retry.hidden = state !== "failed";
+  row.bar.hidden = state === "failed" || state === "done";
+  countUp();
+}
+
+let counting = false;
+function countUp() {
+  if (counting) return;
+  counting = true;
+  requestAnimationFrame(() => {
+    counting = false;
+    const all = [...rows.children];
+    const count = (state) => all.filter((row) => row.dataset.state === state).length;
+    const failed = count("failed");
+    sum.textContent = `${count("done")} of ${all.length} done${failed ? `, ${failed} failed` : ""}`;
+  });
+}
+
+function work() {
+  while (sending < AT_ONCE && waiting.length) {
+    sending += 1;
+    send(waiting.shift()).finally(() => {
+      sending -= 1;
+      work();
+    });
+  }
+}
+
+async function send(entry) {
+  const { file, facts, row } = entry;
+  row.more.replaceChildren();
+  try {
+    const job = await sendFile(file, facts, (state, share) => {
+      if (state === "waiting") setState(row, "sending", "the service is busy, trying again");
+      else setState(row, "sending", share < 1 ? "sending" : "being taken in");
+      row.bar.value = share ?? 0;
+    });
+    follow(row, job);
+  } catch (error) {
+    setState(row, "failed", error.message);
+    row.retry.onclick = () => {
+      waiting.push(entry);
+      setState(row, "queued", "waiting");
+      row.bar.value = 0;
+      work();
+    };
+  }
+}
+
+/** Show what a job became: one study in the row itself, those of an archive below it. */
+function follow(row, job) {
+  const single = job.studies.length === 1 && !job.errors.length;
+  row.bar.removeAttribute("value");
+  const places = job.studies.map((study) => ({ row, study, ...makePlace(row, study, single) }));
+  for (const error of job.errors) {
+    const item = document.createElement("li");
+    item.className = "failed";
+    item.textContent = job.errors.length === 1 && !job.studies.length ? error.message : `${error.name}: ${error.message}`;
+    row.more.append(item);
+  }
+  row.more.hidden = !row.more.children.length;
+  row.open = new Set(places);
+  row.counts = { studies: job.studies.length, errors: job.errors.length };
+  if (!places.length) {
+    row.more.hidden = job.errors.length < 2;
+    const one = job.errors.length === 1 ? job.errors[0].message : `${job.errors.length} files could not be taken`;
+    setState(row, "failed", job.errors.length ? one : "There is no image in it.");
+    row.retry.hidden = true;
+    return;
+  }
+  setState(row, "answering", "being answered");
+  for (const place of places) {
+    shown.set(place.study.id, [...(shown.get(place.study.id) ?? []), place]);
+  }
+  look(places.slice(0, 1).map((place) => place.study.id));
+  lookSoon();
+}
+
+function makePlace(row, study, single) {
+  if (single) return { outcome: row.said };
+  const item = document.createElement("li");
+  const name = document.createElement("span");
+  const outcome = document.createElement("span");
+  name.textContent = study.name;
+  name.className = "name";
+  outcome.className = "said";
+  outcome.textContent = "being answered";
+  item.append(name, outcome);
+  row.more.append(item);
+  return { outcome };
+}
+
+function tell(study) {
+  for (const place of shown.get(study.id) ?? []) {
+    const word = study.status === "error" ? "UNREADABLE" : (study.decision ?? "NO ANSWER");
+    const link = document.createElement("a");
+    link.href = `/studies/${study.id}`;
+    link.className = "outcome";
+    link.dataset.outcome = word;
+    const number = study.probability === null ? "" : ` ${study.probability.toFixed(3)}`;
+    link.textContent = `${MARKS[word] ?? "!"} ${word}${number}`;
+    place.outcome.replaceChildren(link, place.study.new ? "" : " filed before");
+    finish(place);
+  }
+  shown.delete(study.id);
+}
+
+function finish(place) {
+  const { row } = place;
+  row.open.delete(place);
+  const { studies, errors } = row.counts;
+  if (row.open.size) {
+    row.bar.max = studies;
+    row.bar.value = studies - row.open.size;
+    return;
+  }
+  const text = row.said.firstElementChild ? null : `${studies} answered${errors ? `, ${errors} could not be taken` : ""}`;
+  row.element.dataset.state = "done";
+  row.bar.hidden = true;
+  if (text) row.said.textContent = text;
+  countUp();
+}
+
+/** Ask about studies; those that wait stay. */
+async function look(ids) {
+  for (const id of ids) {
+    if (!shown.has(id)) continue;
+    try {
+      const study = await (await request(`/api/v1/studies/${id}`)).json();
+      if (study.state === "done") tell(study);
+    } catch {
+      return; // asked again soon
+    }
+  }
+}
+
+let timer = 0;
+function lookSoon() {
+  // Events say what arrived; this is for what they missed, a few at a time.
+  timer ||= setTimeout(async () => {
+    await look([...shown.keys()].slice(0, 20));
+    timer = 0;
+    if (shown.size) lookSoon();
+  }, PAUSE);
+}
+
+drop.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  drop.classList.add("over");
+});
+drop.addEventListener("dragleave", () => drop.classList.remove("over"));
+drop.addEventListener("drop", (event) => {
+  event.preventDefault();
+  drop.classList.remove("over");
+  listDropped(event.dataTransfer).then(add, (error) => {
+    sum.textContent = `The folder cannot be read: ${error.message}`;
+  });
+});
+// A file that misses the field would replace the page.
+for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
+for (const id of ["files", "folder"]) {
+  const input = document.getElementById(id);
+  input.addEventListener("change", () => {
+    add([...input.files]);
+    input.value = "";
+  });
+}
+document.getElementById("clear").addEventListener("click", () => {
+  for (const row of [...rows.children]) if (row.dataset.state === "done") row.remove();
+  countUp();
+});
+addEventListener("beforeunload", (event) => {
+  if (sending || waiting.length) event.preventDefault();
+});
+
+bindKeys({ o: () => document.getElementById("files").click() });
+watchStudies({ onStudy: (id) => look([id]), onReturn: lookSoon });

@@ -1,0 +1,163 @@
+// The viewer: wires tools, keys and gestures to one stage, or to two side by side.
+
+import { bindGestures } from "./gestures.js";
+import { bindKeys } from "./keys.js";
+import { watchStudies } from "./live.js";
+import { prepareReading } from "./reading.js";
+import { Stage } from "./stage.js";
+
+const study = document.getElementById("study");
+const { id, prediction } = study.dataset;
+const main = new Stage(document.getElementById("stage"));
+const prior = new Stage(document.getElementById("prior"));
+const stages = [main, prior];
+const find = (name) => document.getElementById(name);
+
+/** What is done to one image is done to the other: the eye compares like with like. */
+function share(from) {
+  for (const stage of stages) if (stage !== from) stage.viewport.change({ ...from.viewport.view });
+}
+
+function each(act) {
+  act(main.viewport);
+  share(main);
+}
+
+function look(window) {
+  for (const stage of stages) stage.look(window);
+  find("width").value = 100 * main.window.width;
+  find("level").value = 100 * main.window.level;
+  find("invert").setAttribute("aria-pressed", String(main.window.invert));
+}
+
+function shiftWindow(dx, dy) {
+  const { level, width } = main.window;
+  look({
+    level: Math.min(1, Math.max(0, level + dy / 600)),
+    width: Math.min(1, Math.max(0.005, width + dx / 600)),
+  });
+}
+
+function reset() {
+  each((viewport) => viewport.change({ zoom: 1, x: 0.5, y: 0.5, turns: 0 }));
+  look({ level: 0.5, width: 1, invert: false });
+}
+
+function invert() {
+  look({ invert: !main.window.invert });
+}
+
+for (const stage of stages) {
+  bindGestures(stage.viewport.canvas, {
+    move: (dx, dy) => {
+      stage.viewport.moveBy(dx, dy);
+      share(stage);
+    },
+    zoom: (factor, place) => {
+      stage.viewport.zoomBy(factor, place);
+      share(stage);
+    },
+    window: shiftWindow,
+  });
+}
+
+const tools = {
+  in: () => each((viewport) => viewport.zoomBy(1.25)),
+  out: () => each((viewport) => viewport.zoomBy(0.8)),
+  fit: () => each((viewport) => viewport.change({ zoom: 1, x: 0.5, y: 0.5 })),
+  actual: () => each((viewport) => viewport.zoomBy(1 / viewport.scale)),
+  turn: () => each((viewport) => viewport.turn()),
+  auto: () => look(main.findWindow()),
+  invert,
+  reset,
+};
+for (const [name, act] of Object.entries(tools)) find(name).addEventListener("click", act);
+find("width").addEventListener("input", ({ target }) => look({ width: target.value / 100 }));
+find("level").addEventListener("input", ({ target }) => look({ level: target.value / 100 }));
+
+// -- the influence map: off at first, so that the image is looked at before it ----------------
+
+const mapButton = find("map");
+const opacity = find("opacity");
+let mapOn = false;
+
+async function switchMap(on) {
+  if (!mapButton) return;
+  mapOn = on;
+  mapButton.setAttribute("aria-pressed", String(on));
+  try {
+    if (on && !main.viewport.map) await main.loadMap(prediction);
+  } catch (error) {
+    mapButton.title = error.message;
+    mapOn = false;
+    mapButton.setAttribute("aria-pressed", "false");
+  }
+  main.showMap(mapOn ? opacity.value / 100 : 0);
+}
+
+function fade(by) {
+  if (!opacity) return;
+  opacity.value = Number(opacity.value) + by;
+  switchMap(true);
+}
+
+mapButton?.addEventListener("click", () => switchMap(!mapOn));
+opacity?.addEventListener("input", () => switchMap(true));
+
+// -- a prior study beside it ------------------------------------------------------------------
+
+const priors = [...document.querySelectorAll("button.prior")];
+
+function compare(button) {
+  const on = button.getAttribute("aria-pressed") !== "true";
+  for (const other of priors) other.setAttribute("aria-pressed", String(on && other === button));
+  find("stages").classList.toggle("two", on);
+  if (!on) {
+    prior.close();
+    return;
+  }
+  prior.window = { ...main.window };
+  const when = button.querySelector("b").textContent;
+  prior.open(button.dataset.id, `Prior, ${when}: ${button.dataset.name}`).then(() => share(main));
+}
+
+for (const button of priors) button.addEventListener("click", () => compare(button));
+
+// -- keys -------------------------------------------------------------------------------------
+
+const ARROWS = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+
+function push(event) {
+  const [x, y] = ARROWS[event.key];
+  if (event.shiftKey) shiftWindow(-12 * x, -12 * y);
+  else each((viewport) => viewport.moveBy(40 * x, 40 * y));
+}
+
+function go(link) {
+  if (link) location.assign(link.href);
+}
+
+bindKeys({
+  ...prepareReading({ id, decision: study.dataset.decision }),
+  ...Object.fromEntries(Object.keys(ARROWS).map((key) => [key, push])),
+  j: () => go(find("next")),
+  k: () => go(find("previous")),
+  "+": tools.in,
+  "=": tools.in,
+  "-": tools.out,
+  0: tools.fit,
+  9: tools.actual,
+  r: tools.turn,
+  i: invert,
+  w: tools.auto,
+  Backspace: reset,
+  h: () => switchMap(!mapOn),
+  "[": () => fade(-10),
+  "]": () => fade(10),
+  s: () => priors.length && compare(priors.find((b) => b.getAttribute("aria-pressed") === "true") ?? priors[0]),
+});
+
+main.open(id, document.title.split(" – ")[0]);
+if (study.dataset.state !== "done") {
+  watchStudies({ onStudy: (changed) => changed === id && location.reload() });
+}
