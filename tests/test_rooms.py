@@ -15,7 +15,7 @@ FLOORS = {
     "images": 1, "evaluation": 1,
     "datasets": 2, "bundle": 2,
     "network": 3, "runtime": 3,
-    "evidence": 4, "records": 4, "training": 5, "workbench": 5,
+    "client": 4, "evidence": 4, "records": 4, "training": 5, "workbench": 5,
     "cli": 6, "__init__": 6, "__main__": 7,
 }  # fmt: skip
 TORCH = {"torch", "torchvision"}

@@ -39,6 +39,7 @@ for _group in (
     "runs",
     "caches",
     "doctor",
+    "serving",
     "accounts",
 ):
     import_module(f"pneumoscope.cli.{_group}").register(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -115,6 +116,7 @@ def serve(
         allowed_hosts=tuple(allowed_hosts or ()),
         decoders=decoders or count_cores(),
     )
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     run_service(settings, on_start=lambda address: None if quiet else _announce(address))
 
 

@@ -49,7 +49,7 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[Session]:
         """Yield a session that may write; it is committed at the end, or undone on an error."""
-        with Session(self._writing) as session, session.begin():
+        with Session(self._writing, expire_on_commit=False) as session, session.begin():
             if not self.is_sqlite:
                 session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER_LOCK})
             yield session
@@ -57,7 +57,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Yield a session that sees one state of the record, whatever is written meanwhile."""
-        with Session(self.engine) as session, session.begin():
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
             if not self.is_sqlite:
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield session

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pneumoscope.workbench.meters import Meters
@@ -26,7 +25,7 @@ class Measuring:
 
         async def count(message: Message) -> None:
             if message["type"] == "http.response.start":
-                route = _name_route(scope.get("route"))
+                route = _name_route(scope)
                 self._meters.requests.labels(scope["method"], route, message["status"]).inc()
                 self._meters.seconds.labels(route).observe(time.perf_counter() - started)
             await send(message)
@@ -34,6 +33,11 @@ class Measuring:
         await self._app(scope, receive, count)
 
 
-def _name_route(route: BaseRoute | None) -> str:
+def _name_route(scope: Scope) -> str:
     """Return a route's pattern, so that ids do not make as many series."""
-    return str(getattr(route, "path", "") or "other")
+    if "route" not in scope:
+        return "other"
+    path = str(scope["path"])
+    for name, value in scope.get("path_params", {}).items():
+        path = path.replace(f"/{value}", f"/{{{name}}}", 1)
+    return path

@@ -1,0 +1,224 @@
+"""A client of the workbench's API, for programs in Python.
+
+>>> with Client("http://127.0.0.1:8000") as client:  # doctest: +SKIP
+...     answer = client.predict("chest.jpg")
+...     print(answer.finding.decision, answer.id)
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pneumoscope._extras import require_extra
+from pneumoscope.errors import ImageError, OverloadedError, ServiceError
+from pneumoscope.images import MAX_BYTES
+from pneumoscope.runtime import Decision, Finding, Status, WarningCode
+
+#: Seconds that an answer may take; a queue may stand before it.
+TIMEOUT = 60.0
+#: How often a service that has too much to do is asked again.
+_TRIES = 6
+_LONGEST_PAUSE = 30.0
+
+
+@dataclass(frozen=True)
+class ServedFinding:
+    """An answer, and where the service keeps it."""
+
+    finding: Finding
+    id: str
+    study: str
+
+
+class Client:
+    """Asks a service for answers; one instance may serve many threads.
+
+    Parameters
+    ----------
+    server
+        Address of the service, such as https://pneumoscope.hospital.example.
+    token
+        Of `pneumoscope token create`; `PNEUMOSCOPE_TOKEN` by default.
+    timeout
+        Seconds for one answer.
+
+    Raises
+    ------
+    MissingExtraError
+        The extra `client` is not installed.
+    ServiceError
+        The address is none.
+    """
+
+    def __init__(self, server: str, *, token: str | None = None, timeout: float = TIMEOUT) -> None:
+        require_extra("client", "httpx", purpose="A client of a service")
+        import httpx
+
+        self.server = server.rstrip("/")
+        if not self.server.startswith(("http://", "https://")):
+            raise ServiceError(f"A service's address begins with http:// or https://: {server}.")
+        token = token or os.environ.get("PNEUMOSCOPE_TOKEN")
+        self._http = httpx.Client(
+            base_url=f"{self.server}/api/v1",
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=timeout,
+            follow_redirects=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def predict(
+        self,
+        image: str | os.PathLike[str] | bytes,
+        *,
+        name: str | None = None,
+        patient: str | None = None,
+        taken_on: date | None = None,
+        again: bool = False,
+    ) -> ServedFinding:
+        """Return the service's answer to one image, once it is on the service's disk.
+
+        Parameters
+        ----------
+        image
+            A path, or the bytes of a file.
+        name
+            What to call the image; the file's name by default.
+        patient, taken_on
+            By which the service finds earlier studies of the same patient.
+        again
+            Make a study of its own, also where the image has one.
+
+        Raises
+        ------
+        ImageError
+            The image cannot be read, here or there.
+        OverloadedError
+            The service has too much to do, still after some tries.
+        ServiceError
+            It cannot be reached, or refuses.
+        """
+        data, label = _load(image, name)
+        fields = {"patient": patient, "taken_on": taken_on.isoformat() if taken_on else None}
+        form = {key: value for key, value in fields.items() if value}
+        if again:
+            form["again"] = "true"
+        answer = self._ask("POST", "/predictions", data=form, files={"file": (label, data)})
+        return ServedFinding(_read_finding(answer, label), answer["id"], answer["study"])
+
+    def submit(
+        self, images: Iterable[str | os.PathLike[str]], *, patient: str | None = None
+    ) -> dict[str, Any]:
+        """Send many images to be answered in their turn; return the job as the API has it."""
+        files = [("files", (label, data)) for data, label in (_load(i, None) for i in images)]
+        return self._ask("POST", "/jobs", data={"patient": patient} if patient else {}, files=files)
+
+    def show(self, prediction_id: str) -> dict[str, Any]:
+        """Return an answer that was given before, as the API has it."""
+        return self._ask("GET", f"/predictions/{prediction_id}")
+
+    def list_studies(self, **query: Any) -> dict[str, Any]:
+        """Return a part of the worklist; the query is that of `GET /api/v1/studies`."""
+        return self._ask("GET", "/studies", params=query)
+
+    def show_model(self) -> dict[str, Any]:
+        """Return what answers there: its operating points among the rest."""
+        return self._ask("GET", "/model")
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        import httpx
+
+        for left in reversed(range(_TRIES)):
+            try:
+                response = self._http.request(method, path, **request)
+            except httpx.HTTPError as error:
+                raise ServiceError(
+                    f"{self.server} cannot be reached: {_first_line(error)}."
+                ) from error
+            if response.status_code not in {429, 503} or not left:
+                break
+            time.sleep(_read_pause(response.headers.get("retry-after")))
+        return _open(response, self.server)
+
+
+def _open(response: Any, server: str) -> dict[str, Any]:
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise ServiceError(
+            f"{server} answered {response.status_code} with something else than JSON: is it a "
+            "Pneumoscope service?"
+        )
+    if response.is_success:
+        return body
+    detail = str(body.get("detail") or response.reason_phrase)
+    if response.status_code in {429, 503}:
+        raise OverloadedError(f"{server}: {detail}")
+    if "record" in body:
+        raise ImageError(detail)
+    raise ServiceError(f"{server}: {detail}")
+
+
+def _load(image: str | os.PathLike[str] | bytes, name: str | None) -> tuple[bytes, str]:
+    if isinstance(image, bytes):
+        return image, name or "image"
+    path = Path(image)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ImageError(f"{path} has more than {MAX_BYTES >> 20} MiB, the most allowed.")
+        return path.read_bytes(), name or path.name
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _read_finding(answer: dict[str, Any], path: str) -> Finding:
+    """Return the record of an answer as a finding, called as it is called here."""
+    decision = answer.get("decision")
+    plain = (
+        "sha256", "probability", "logit", "operating_point", "threshold", "rule_out", "rule_in",
+        "message", "precision", "bundle",
+    )  # fmt: skip
+    facts: dict[str, Any] = {name: answer.get(name) for name in plain}
+    known = {code.value for code in WarningCode}
+    return Finding(
+        path=path,
+        status=Status(answer["status"]),
+        decision=Decision(decision) if decision else None,
+        warnings=tuple(WarningCode(code) for code in answer.get("warnings", []) if code in known),
+        **facts,
+    )
+
+
+def _read_pause(stated: str | None) -> float:
+    try:
+        return min(float(stated or 1), _LONGEST_PAUSE)
+    except ValueError:
+        return 1.0
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
