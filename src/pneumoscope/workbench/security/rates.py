@@ -9,6 +9,7 @@ import time
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -46,8 +47,9 @@ class Rates:
 class RateMiddleware:
     """Answers 429 to whoever asks too often, with the seconds to wait."""
 
-    def __init__(self, app: ASGIApp, per_minute: int) -> None:
+    def __init__(self, app: ASGIApp, per_minute: int, behind_proxy: bool) -> None:
         self.app = app
+        self._behind_proxy = behind_proxy
         self._rates = Rates()
         self._known = RateLimitItemPerMinute(per_minute)
         self._unknown = RateLimitItemPerMinute(math.ceil(per_minute * _SHARE_OF_UNKNOWN))
@@ -63,7 +65,9 @@ class RateMiddleware:
     def _count(self, scope: Scope) -> int | None:
         identity: Identity = scope["state"]["identity"]
         if identity.role is None:
-            return self._rates.count(self._unknown, "address", find_network(scope))
+            return self._rates.count(
+                self._unknown, "address", find_network(scope, self._behind_proxy)
+            )
         return self._rates.count(self._known, "name", identity.name)
 
 
@@ -85,10 +89,14 @@ class SignInRates:
         self._rates.clear(self._by_name, "name", spell_name(name), network)
 
 
-def find_network(scope: Scope) -> str:
+def find_network(scope: Scope, behind_proxy: bool) -> str:
     """Return the caller's address; of IPv6 the network, whose addresses one caller has all of."""
     client = scope.get("client")
     host = client[0] if client else ""
+    if behind_proxy:
+        # The last one is the proxy's word; those before it are the caller's, who may say anything.
+        said = Headers(scope=scope).getlist("x-forwarded-for")
+        host = said[-1].rpartition(",")[2].strip() if said else host
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

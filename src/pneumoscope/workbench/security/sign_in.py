@@ -18,6 +18,7 @@ from pneumoscope.workbench.security.identity import Identity, Recogniser
 from pneumoscope.workbench.security.origin import is_same
 from pneumoscope.workbench.security.rates import SignInRates, find_network, make_throttled
 from pneumoscope.workbench.security.refusals import make_refusal
+from pneumoscope.workbench.settings import Settings
 
 _LOGGER = logging.getLogger(__name__)
 _LARGEST_FORM = 16_384  # bytes
@@ -28,10 +29,11 @@ _AT_ONCE = 2
 class SignIn:
     """The two routes that open and end sessions."""
 
-    def __init__(self, record: Record, recogniser: Recogniser, *, secure: bool) -> None:
+    def __init__(self, record: Record, recogniser: Recogniser, settings: Settings) -> None:
         self._record = record
         self._recogniser = recogniser
-        self._secure = secure
+        self._secure = settings.uses_tls
+        self._behind_proxy = settings.behind_proxy
         self._rates = SignInRates()
         self._at_once = anyio.CapacityLimiter(_AT_ONCE)
 
@@ -40,7 +42,7 @@ class SignIn:
         form = await _read_form(request)
         if form is None:
             return make_refusal(413, f"The form has more than {_LARGEST_FORM:,} bytes.")
-        name, network = form.get("name", ""), find_network(request.scope)
+        name, network = form.get("name", ""), find_network(request.scope, self._behind_proxy)
         wait = self._rates.count(name, network)
         if wait is not None:
             error = f"Too many tries: wait {math.ceil(wait / 60)} min."

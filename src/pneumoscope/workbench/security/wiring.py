@@ -25,12 +25,16 @@ def add_security(app: FastAPI, settings: Settings, record: Record) -> None:
     # Browsers take a cookie of this prefix over HTTPS only, for this host alone (RFC 6265bis).
     cookie = "__Host-pneumoscope" if secure else "pneumoscope"
     recogniser = Recogniser(record, cookie, always=needs_authentication(settings))
-    sign_in = SignIn(record, recogniser, secure=secure)
+    sign_in = SignIn(record, recogniser, settings)
     app.add_route("/sign-in", sign_in.open, methods=["POST"], include_in_schema=False)
     app.add_route("/sign-out", sign_in.end, methods=["POST"], include_in_schema=False)
     # The one added last is met first.
     app.add_middleware(AccessMiddleware)
-    app.add_middleware(RateMiddleware, per_minute=settings.limits.requests_per_minute)
+    app.add_middleware(
+        RateMiddleware,
+        per_minute=settings.limits.requests_per_minute,
+        behind_proxy=settings.behind_proxy,
+    )
     app.add_middleware(IdentityMiddleware, recogniser=recogniser)
     app.add_middleware(OriginMiddleware, hosts=settings.allowed_hosts, secure=secure)
     app.add_middleware(HeadersMiddleware, secure=secure)
