@@ -12,7 +12,14 @@ import pytest
 
 from pneumoscope.errors import DataError
 from pneumoscope.evaluation import compute_metrics, fit_temperature
-from pneumoscope.evidence import Questions, describe_bundle, evaluate_subject
+from pneumoscope.evidence import (
+    Questions,
+    describe_bundle,
+    describe_foreign,
+    evaluate_subject,
+    open_model,
+    parse_description,
+)
 
 
 def _list_images(folder):
@@ -364,6 +371,37 @@ def test_an_evaluation_that_is_asked_about_is_not_replaced(erring_bundle, strang
         with pytest.raises(DataError, match="which --out would replace"):
             evaluate_subject(subject, strangers, first.out, questions=questions)
     assert (first.out / "metrics.json").read_bytes() == before
+
+
+def test_an_evaluation_of_another_model_is_not_replaced(bundle, erring_bundle, strangers, tmp_path):
+    out = evaluate_subject(describe_bundle(erring_bundle), strangers, tmp_path / "out").out
+    before = {file.name: file.read_bytes() for file in out.iterdir() if file.is_file()}
+    theirs = open_model(
+        bundle / "model.onnx",
+        parse_description(
+            """
+            name: theirs
+            input: {size: [64, 64], channels: 3, layout: NCHW, values: imagenet}
+            output: {name: logit, meaning: logit}
+            """,
+            "theirs.yaml",
+        ),
+    )
+    for subject in (describe_bundle(bundle), describe_foreign(theirs)):
+        with pytest.raises(
+            DataError, match=r"holds the evaluation of another model, '.+' \(sha256"
+        ):
+            evaluate_subject(subject, strangers, out)
+    assert {file.name: file.read_bytes() for file in out.iterdir() if file.is_file()} == before
+
+
+def test_an_evaluation_of_the_same_model_is_replaced_also_by_one_of_other_images(
+    erring_bundle, strangers, phantoms, tmp_path
+):
+    subject = describe_bundle(erring_bundle)
+    out = evaluate_subject(subject, strangers, tmp_path / "out").out
+    evaluate_subject(subject, phantoms, out)
+    assert json.loads((out / "report.json").read_text())["numbers"]["n"] == 60
 
 
 def test_no_old_report_stands_beside_new_numbers(erring_bundle, strangers, tmp_path, monkeypatch):

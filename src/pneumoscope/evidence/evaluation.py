@@ -35,7 +35,7 @@ from pneumoscope.evidence.calibrating import calibrate_subject
 from pneumoscope.evidence.characteristics import fingerprint_images, tabulate_characteristics
 from pneumoscope.evidence.comparison import compare_with_earlier, match_earlier, read_earlier
 from pneumoscope.evidence.external import find_shared, read_internal
-from pneumoscope.evidence.folder import check_out
+from pneumoscope.evidence.folder import check_model, check_out
 from pneumoscope.evidence.quality import add_quality
 from pneumoscope.evidence.questions import Questions
 from pneumoscope.evidence.report.context import EvaluationContext
@@ -103,12 +103,14 @@ def evaluate_subject(
     ------
     DataError
         The split is empty, or has one class only; a subgroup is unknown; the earlier evaluation
-        is not one of the same images, the internal one not of this model; `out` holds other things.
+        is not one of the same images, the internal one not of this model; `out` holds other things,
+        or the evaluation of another model. One of the same model is replaced.
     ModelError
         `attention` is asked of a model without heat-maps; a model of others answers what its
         description rules out.
     """
     check_out(out, _OURS)
+    check_model(out, subject.configuration)
     questions = questions or Questions()
     for name, folder in (("--compare", questions.earlier), ("--internal", questions.internal)):
         if folder and out.resolve() in {folder.resolve(), folder.resolve().parent}:
