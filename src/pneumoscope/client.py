@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from types import TracebackType
@@ -19,13 +19,15 @@ from typing import Any, Self
 from pneumoscope._extras import require_extra
 from pneumoscope.errors import ImageError, OverloadedError, ServiceError
 from pneumoscope.images import MAX_BYTES
-from pneumoscope.runtime import Decision, Finding, Status, WarningCode
+from pneumoscope.runtime import Decision, Finding, Status, WarningCode, map_in_order
 
 #: Seconds that an answer may take; a queue may stand before it.
 TIMEOUT = 60.0
 #: How often a service that has too much to do is asked again.
 _TRIES = 6
 _LONGEST_PAUSE = 30.0
+#: Images that are asked for at once: enough for the service to make batches of.
+_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,67 @@ class Client:
                 break
             time.sleep(_read_pause(response.headers.get("retry-after")))
         return _open(response, self.server)
+
+
+@dataclass(frozen=True)
+class ServedBundle:
+    """What is known of a model that runs elsewhere."""
+
+    sha256: str
+
+
+class RemotePredictor:
+    """Answers images as a `Predictor` does, by asking a service.
+
+    Raises
+    ------
+    ServiceError
+        The service cannot be reached, or refuses.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        model = client.show_model()
+        self.bundle = ServedBundle(str(model["bundle"]))
+        self.precision = str(model["precision"])
+        self.operating_point = str(model["operating_point"])
+        self.threshold = float(model["threshold"])
+        self.rule_out: float | None = model["rule_out"]
+        self.rule_in: float | None = model["rule_in"]
+        known = {code.value for code in WarningCode}
+        self.warnings = tuple(WarningCode(code) for code in model["warnings"] if code in known)
+
+    def predict_many(
+        self, images: Iterable[str | bytes], *, jobs: int | None = None
+    ) -> Generator[Finding, None, None]:
+        """Answer images in order, as a stream; what cannot be read becomes a finding that says so.
+
+        Parameters
+        ----------
+        jobs
+            Images that are asked for at once.
+        """
+        return map_in_order(self._answer, images, jobs=jobs or _AT_ONCE, chunk=1)
+
+    def _answer(self, images: Iterable[str | bytes]) -> list[Finding]:
+        return [self._predict(image) for image in images]
+
+    def _predict(self, image: str | bytes) -> Finding:
+        name = image if isinstance(image, str) else "image"
+        try:
+            return replace(self._client.predict(image).finding, path=name)
+        except ImageError as error:
+            return Finding(
+                path=name,
+                status=Status.ERROR,
+                message=str(error),
+                operating_point=self.operating_point,
+                threshold=self.threshold,
+                rule_out=self.rule_out,
+                rule_in=self.rule_in,
+                precision=self.precision,
+                bundle=self.bundle.sha256,
+            )
 
 
 def _open(response: Any, server: str) -> dict[str, Any]:

@@ -14,7 +14,11 @@ from pneumoscope._probability import format_probability
 from pneumoscope.cli._left_out import make_printable
 
 if TYPE_CHECKING:
+    from pneumoscope.client import RemotePredictor
     from pneumoscope.runtime import Finding, Predictor, ResultsFile
+
+    #: What answers, here or elsewhere.
+    Answerer = Predictor | RemotePredictor
 
 
 class Printer(Protocol):
@@ -30,7 +34,7 @@ class Printer(Protocol):
 class JsonLines:
     """A record a line."""
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Answerer) -> None:
         del predictor
 
     def print(self, finding: Finding) -> None:
@@ -46,7 +50,7 @@ class JsonLines:
 class Csv:
     """A record a row, below their names."""
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Answerer) -> None:
         from pneumoscope.runtime import CSV_HEADER
 
         del predictor
@@ -65,7 +69,7 @@ class Csv:
 class Table:
     """Rows as they are made, so that a long list can be watched; notes below."""
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Answerer) -> None:
         self._predictor = predictor
 
     def print(self, finding: Finding) -> None:
@@ -98,7 +102,7 @@ class Table:
 class FileSummary:
     """Writes to a file of results, and counts."""
 
-    def __init__(self, predictor: Predictor, results: ResultsFile, quiet: bool) -> None:
+    def __init__(self, predictor: Answerer, results: ResultsFile, quiet: bool) -> None:
         self._predictor = predictor
         self._results = results
         self._quiet = quiet
@@ -129,7 +133,7 @@ class FileSummary:
         print_notes(self._predictor)
 
 
-def print_notes(predictor: Predictor) -> None:
+def print_notes(predictor: Answerer) -> None:
     """Print how decisions are made, what to know about the model, and what it is for."""
     from pneumoscope.runtime import REFERRAL_BAND
 

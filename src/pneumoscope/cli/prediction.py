@@ -15,10 +15,17 @@ import typer
 
 from pneumoscope.cli._findings import Csv, FileSummary, JsonLines, Printer, Table
 from pneumoscope.cli._left_out import make_printable
-from pneumoscope.cli._options import BundleOption, EngineOption, PrecisionOption, QuietOption
+from pneumoscope.cli._options import (
+    BundleOption,
+    EngineOption,
+    PrecisionOption,
+    QuietOption,
+    is_given,
+)
 
 if TYPE_CHECKING:
-    from pneumoscope.runtime import Finding, Predictor
+    from pneumoscope.cli._findings import Answerer
+    from pneumoscope.runtime import Finding
 
 
 #: From so many images on, the model is made ready for many rather than for one.
@@ -39,6 +46,7 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
+    context: typer.Context,
     paths: Annotated[
         list[str], typer.Argument(help="Image files, folders (searched within), or - for stdin.")
     ],
@@ -67,6 +75,14 @@ def predict(
     ] = None,
     engine: EngineOption = "openvino",
     precision: PrecisionOption = "fp32",
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Ask a service (`pneumoscope serve`) rather than a model here; its token is read "
+            "from PNEUMOSCOPE_TOKEN.",
+        ),
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
     """Say of each image whether it looks like pneumonia. Research use, not a diagnosis.
@@ -76,26 +92,31 @@ def predict(
     read is an ERROR, and the rest goes on; the exit code is then 1.
 
     Examples: an image, with a picture of what the answer rests on; a folder, for a program; a
-    large folder, into a file; the same again after a break.
+    large folder, into a file; the same again after a break; by a service elsewhere.
 
     ```console
     $ pneumoscope predict chest.jpg --heatmaps out/
     $ pneumoscope predict folder/ --format jsonl
     $ pneumoscope predict folder/ --out results.csv
     $ pneumoscope predict folder/ --out results.csv --resume
+    $ pneumoscope predict folder/ --server https://pneumoscope.hospital.example
     ```
     """
     from pneumoscope import runtime
 
     _check_options(paths, output, out, resume)
     sources, cores = list(_find_images(paths)), runtime.count_cores()
-    predictor = runtime.load(
-        bundle,
-        engine=engine,
-        precision=precision,
-        operating_point=operating_point,
-        streams=min(jobs or cores, cores) if len(sources) >= _MANY else 1,
-    )
+    predictor: Answerer
+    if server is not None:
+        predictor = _reach(server, context)
+    else:
+        predictor = runtime.load(
+            bundle,
+            engine=engine,
+            precision=precision,
+            operating_point=operating_point,
+            streams=min(jobs or cores, cores) if len(sources) >= _MANY else 1,
+        )
     try:
         if out is None:
             printer = _PRINTERS[output](predictor)
@@ -132,6 +153,22 @@ def _check_options(paths: list[str], output: OutputFormat, out: Path | None, res
         )
 
 
+def _reach(server: str, context: typer.Context) -> Answerer:
+    """Return what answers at a service; what it decides by itself cannot be said here."""
+    from pneumoscope.client import Client, RemotePredictor
+    from pneumoscope.errors import PneumoscopeError
+
+    for name in ("bundle", "engine", "precision", "operating_point", "heatmaps"):
+        if is_given(context, name):
+            raise PneumoscopeError(
+                f"--{name.replace('_', '-')} is for a model here: the service of --server has its "
+                "own."
+            )
+    client = Client(server)
+    context.call_on_close(client.close)
+    return RemotePredictor(client)
+
+
 @dataclass
 class _Done:
     """What came of a run."""
@@ -142,7 +179,7 @@ class _Done:
 
 
 def _answer(
-    predictor: Predictor,
+    predictor: Answerer,
     sources: Sequence[str | bytes],
     printer: Printer,
     heatmaps: Path | None,
@@ -172,7 +209,7 @@ def _answer(
 def _answer_into(
     out: Path,
     resume: bool,
-    predictor: Predictor,
+    predictor: Answerer,
     sources: Sequence[str | bytes],
     heatmaps: Path | None,
     jobs: int | None,
@@ -207,7 +244,7 @@ def _answer_into(
 
 
 def _predict_and_draw(
-    predictor: Predictor,
+    predictor: Answerer,
     sources: Sequence[str | bytes],
     heatmaps: Path | None,
     jobs: int | None,
@@ -292,7 +329,7 @@ def _summarise(done: _Done, heatmaps: Path | None) -> None:
         typer.echo(f"Heat-maps (influence, not the location of pneumonia): {heatmaps}", err=True)
 
 
-_PRINTERS: dict[OutputFormat, Callable[[Predictor], Printer]] = {
+_PRINTERS: dict[OutputFormat, Callable[[Answerer], Printer]] = {
     OutputFormat.JSONL: JsonLines,
     OutputFormat.CSV: Csv,
     OutputFormat.TABLE: Table,
