@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -148,16 +148,28 @@ def postgresql_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def postgresql(postgresql_server: str) -> Iterator[str]:
-    """The address of an empty database on a real PostgreSQL, dropped afterwards."""
+def postgresql_database(postgresql_server: str) -> Iterator[Callable[[], str]]:
+    """Make an empty database on a real PostgreSQL and return its address; dropped afterwards."""
     import psycopg
 
-    name = f"test_{uuid.uuid4().hex}"
+    names: list[str] = []
     server = f"postgresql://pneumoscope@/postgres?host={postgresql_server}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield f"postgresql://pneumoscope@/{name}?host={postgresql_server}"
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+        def create() -> str:
+            names.append(f"test_{uuid.uuid4().hex}")
+            connection.execute(f"CREATE DATABASE {names[-1]}")
+            return f"postgresql://pneumoscope@/{names[-1]}?host={postgresql_server}"
+
+        yield create
+        for name in names:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def postgresql(postgresql_database: Callable[[], str]) -> str:
+    """The address of an empty database on a real PostgreSQL."""
+    return postgresql_database()
 
 
 def _find_postgresql() -> Path | None:

@@ -58,6 +58,12 @@ def sqlite_record(tmp_path) -> Iterator[Record]:
         yield record
 
 
+@pytest.fixture
+def quick_passwords(monkeypatch) -> None:
+    """Argon2 is slow on purpose: for tests of something else."""
+    monkeypatch.setattr("pneumoscope.records.accounts.hash_password", "hash of {}".format)
+
+
 @pytest.fixture(scope="session")
 def answer() -> Callable[..., Finding]:
     """Make a finding for an image."""

@@ -112,7 +112,7 @@ def test_only_what_is_older_is_deleted(record, file, monkeypatch):
 def test_nothing_of_a_patient_lingers_in_sqlites_files(sqlite_record, file):
     secrets = ["key-of-anna-4711", "name-of-anna.png", "remark-on-anna"]
     file(sqlite_record, patient=secrets[0], name=secrets[1], label="NORMAL", reader=secrets[2])
-    files = [path for path in sqlite_record.folder.glob("record.sqlite*")]
+    files = list(sqlite_record.folder.glob("record.sqlite*"))
     found = b"".join(path.read_bytes() for path in files)
     assert all(secret.encode() in found for secret in secrets)
     assert forget_patient(sqlite_record, secrets[0]).traceless

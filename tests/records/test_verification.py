@@ -16,12 +16,7 @@ from pneumoscope.records.tables import Role
 from pneumoscope.records.verification import verify_record
 
 PASSWORD = "four words that rhyme"
-
-
-@pytest.fixture(autouse=True)
-def _quick_passwords(monkeypatch):
-    """Argon2 is slow on purpose, and not what is tested here."""
-    monkeypatch.setattr("pneumoscope.records.accounts.hash_password", "hash of {}".format)
+pytestmark = pytest.mark.usefixtures("quick_passwords")
 
 
 def _tamper(record, statement, **values):
@@ -114,7 +109,9 @@ def _rewrite(record: Record, keep: int) -> None:
             del entry["hash"]
             previous = hash_entry(entry)
             session.execute(
-                text("UPDATE log SET at = :at, previous = :previous, hash = :hash WHERE seq = :seq"),
+                text(
+                    "UPDATE log SET at = :at, previous = :previous, hash = :hash WHERE seq = :seq"
+                ),
                 {**entry, "hash": previous},
             )
 
