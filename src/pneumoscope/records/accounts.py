@@ -30,6 +30,8 @@ MIN_PASSWORD, MAX_PASSWORD = 12, 1024
 LOCAL = "local"
 """Who asks where nobody has to say who they are; nobody may be called so."""
 _FEWEST_DIFFERENT = 5
+#: A shorter name stands in many passwords by chance.
+_TELLING = 4
 _NAME = re.compile(r"\w[\w.@-]{0,63}")
 
 
@@ -139,7 +141,7 @@ def check_new_password(name: str, password: str) -> None:
             f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters, this one "
             f"{len(password)}: take a longer one, such as four words."
         )
-    if name.casefold() in password.casefold():
+    if len(name) >= _TELLING and name.casefold() in password.casefold():
         raise RecordError("A password must not hold the name: take another.")
     if len(set(password)) < _FEWEST_DIFFERENT:
         raise RecordError("The password is a few characters again and again: take another.")
