@@ -26,6 +26,7 @@ from pneumoscope.bundle import (
 )
 from pneumoscope.cli import main
 from pneumoscope.errors import BundleError
+from pneumoscope.evidence import Equipped
 
 MakeBundle = Callable[..., Bundle]
 MakeInfo = Callable[..., BundleInfo]
@@ -236,8 +237,8 @@ def test_the_command_annotates_in_place(
 def test_equipping_states_the_facts_too(
     make_bundle: MakeBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def copy(source: Path, out: Path, equipment: Any, _: object) -> Bundle:
-        return annotate_bundle(source, out, licence=equipment.licence)
+    def copy(source: Path, out: Path, equipment: Any, _: object) -> Equipped:
+        return Equipped(annotate_bundle(source, out, licence=equipment.licence), ())
 
     monkeypatch.setattr("pneumoscope.evidence.equip_bundle", copy)
     out = tmp_path / "out"

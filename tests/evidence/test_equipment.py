@@ -1,6 +1,7 @@
 """Equipping a bundle: what is fitted on held-out images, and what is refused."""
 
 import numpy as np
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -40,7 +41,7 @@ def equipped(bundle, manifest, tmp_path_factory):
         quantiser=quantise_graph,
         licence=LicenceInfo(name="CC-BY-4.0", attribution="The phantoms' makers"),
     )
-    return equip_bundle(bundle, out, plan, ignore)
+    return equip_bundle(bundle, out, plan, ignore).bundle
 
 
 def test_weights_stay_and_what_was_held_out_is_kept_to_compare_with(equipped, bundle, manifest):
@@ -93,7 +94,9 @@ def test_golden_images_are_answered_as_recorded(equipped):
 
 
 def test_an_int8_graph_that_decides_otherwise_is_not_shipped(bundle, manifest, tmp_path):
-    made = equip_bundle(bundle, tmp_path / "out", Equipment(manifest, quantiser=spoil), ignore)
+    made = equip_bundle(
+        bundle, tmp_path / "out", Equipment(manifest, quantiser=spoil), ignore
+    ).bundle
     found = made.info.precisions["int8"]
     assert not found.accepted
     assert abs(found.auc_change) > 0.002
@@ -108,7 +111,7 @@ def test_of_another_population_only_the_part_to_learn_from_is_read(bundle, manif
         outside = tmp_path / f"{name}.csv"
         rows.select("path", "label", "split").write_csv(outside)
         plan = Equipment(manifest, outside=outside)
-        made = equip_bundle(bundle, tmp_path / name, plan, ignore)
+        made = equip_bundle(bundle, tmp_path / name, plan, ignore).bundle
         learnt.append(made.reference()["population_weight"])
     np.testing.assert_array_equal(*learnt)
 
@@ -118,12 +121,27 @@ def test_data_without_the_splits_of_training_is_refused(bundle, phantoms, tmp_pa
         equip_bundle(bundle, tmp_path / "out", Equipment(phantoms), ignore)
 
 
+def test_a_calibration_part_without_one_of_the_classes_is_refused(bundle, manifest, tmp_path):
+    rows = read_manifest(manifest).filter(
+        (pl.col("split") == "train") | (pl.col("label") == "NORMAL")
+    )
+    rows.select("path", "label", "split", "patient").write_csv(tmp_path / "healthy.csv")
+    with pytest.raises(DataError, match=r"val part of .*healthy\.csv has no PNEUMONIA image"):
+        equip_bundle(bundle, tmp_path / "out", Equipment(tmp_path / "healthy.csv"), ignore)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_command_says_what_was_fitted(bundle, manifest, tmp_path):
     out = tmp_path / "ready"
     answer = CliRunner().invoke(
         app, ["bundle", "equip", str(bundle), str(manifest), "--out", str(out), "--no-int8"]
     )
     assert answer.exit_code == 0, answer.output
+    held = read_manifest(manifest).filter(split="val")
+    for label, needed in (("NORMAL", 150), ("PNEUMONIA", 120)):
+        cases = held.filter(label=label)["group"].n_unique()
+        assert f"Warning: {cases} {label} cases are few: a s" in answer.stderr
+        assert f"to support it takes {needed} (rule of three)." in answer.stderr
     assert "NORMAL below" in answer.stdout
     assert "bf16 " in answer.stdout
     assert read_bundle(out).info.precisions.keys() == {"bf16"}

@@ -26,7 +26,7 @@ from pneumoscope.evidence import (
     evaluate_subject,
     recalibrate_bundle,
 )
-from pneumoscope.evidence.recalibration.sample_size import check_cases, count_needed, list_shortages
+from pneumoscope.evidence.sample_size import check_cases, count_needed, list_shortages
 from pneumoscope.runtime import equal_reference
 
 

@@ -83,14 +83,15 @@ def equip(
     )
     with show_stages(quiet=quiet) as progress:
         made = equip_bundle(bundle, out, plan, progress)
-    if facts:
-        made = annotate_bundle(out, facts=facts)
+    info = annotate_bundle(out, facts=facts).info if facts else made.bundle.info
+    for text in made.warnings:
+        typer.echo(f"Warning: {text}", err=True)
     if quiet:
         return
-    points = made.info.operating_points
+    points = info.operating_points
     low, high = (format_probability(points[name].threshold) for name in ("rule_out", "rule_in"))
     typer.echo(f"{out}: NORMAL below {low}, PNEUMONIA from {high} on, REFER between.")
-    for name, found in made.info.precisions.items():
+    for name, found in info.precisions.items():
         typer.echo(
             f"{name} {'offered' if found.accepted else 'refused'}: "
             f"AUC {found.auc_change:+z.4f}, "

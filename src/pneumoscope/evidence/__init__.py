@@ -17,7 +17,7 @@ from pneumoscope.evidence.cross_validation import (
     FoldRun,
     write_cross_validation,
 )
-from pneumoscope.evidence.equipment.equipping import Equipment, equip_bundle
+from pneumoscope.evidence.equipment.equipping import Equipment, Equipped, equip_bundle
 from pneumoscope.evidence.evaluation import EvaluationResult, evaluate_subject
 from pneumoscope.evidence.foreign.description import (
     ModelDescription,
@@ -53,6 +53,7 @@ __all__ = [
     "Comparison",
     "CrossValidationContext",
     "Equipment",
+    "Equipped",
     "EvaluationContext",
     "EvaluationResult",
     "FoldRun",

@@ -41,6 +41,7 @@ from pneumoscope.evidence.equipment.precisions import (
     compare_precision,
 )
 from pneumoscope.evidence.progress import give_title
+from pneumoscope.evidence.sample_size import count_cases, list_shortages
 from pneumoscope.images import normalise
 from pneumoscope.runtime import Predictor, equal_reference, replace_inputs
 
@@ -70,16 +71,24 @@ class Equipment:
     licence: LicenceInfo | None = None
 
 
+@dataclass(frozen=True)
+class Equipped:
+    """The new bundle, opened, and what has to be said about it."""
+
+    bundle: Bundle
+    warnings: tuple[str, ...]
+
+
 def equip_bundle(
     source: Path, out: Path, equipment: Equipment, progress: Callable[[str, int, int], None]
-) -> Bundle:
-    """Write a bundle of the same weights, equipped, to `out`, and return it opened.
+) -> Equipped:
+    """Write a bundle of the same weights, equipped, to `out`.
 
     Raises
     ------
     DataError
         The data has no train or no val part, or one of another model: an image of its calibration
-        part trained the weights.
+        part trained the weights; a class is missing in the val part.
     BundleError
         The bundle is damaged, or `out` cannot be written.
     """
@@ -87,6 +96,7 @@ def equip_bundle(
     bundle = read_bundle(source)
     spec = bundle.info.preprocessing
     frame = _read_parts(equipment.data)
+    warnings = _list_doubts(frame, equipment)
     pixels = load_pixels(frame, spec, progress=give_title(progress, "Preparing pixels"))
     held = np.flatnonzero((frame["split"] == "val").to_numpy())
     trained = _draw(np.flatnonzero((frame["split"] == "train").to_numpy()), _GATE_IMAGES)
@@ -128,7 +138,9 @@ def equip_bundle(
     if equipment.quantiser is not None:
         chosen = _draw(trained, _QUANTISER_IMAGES)
         images = (normalise(pixels[row][None], spec) for row in chosen)
+        progress("Making int8", 0, 1)
         files[INT8_GRAPH] = equipment.quantiser(bundle, images)
+        progress("Making int8", 1, 1)
         graphs["int8"] = INT8_GRAPH
     squares = _draw_golden(spec.size)
     golden: dict[str, NDArray[Any]] = {"squares": squares}
@@ -154,7 +166,23 @@ def equip_bundle(
             if not found.accepted and found.graph != GRAPH:
                 del files[found.graph]  # nobody may run it; what was measured stays
         files[GOLDEN] = pack_arrays(golden)
-        return write_files(out, info, files)
+        return Equipped(write_files(out, info, files), warnings)
+
+
+def _list_doubts(frame: pl.DataFrame, equipment: Equipment) -> tuple[str, ...]:
+    """Say where the calibration part has too few cases for what its thresholds aim at."""
+    cases = count_cases(frame.filter(pl.col("split") == "val"))
+    for label, n in cases.items():
+        if not n:
+            raise DataError(
+                f"The val part of {equipment.data} has no {label} image: both classes are needed "
+                "to set thresholds; split the data anew, or hold more of it out."
+            )
+    targets = {
+        "PNEUMONIA": equipment.rule_out_sensitivity,
+        "NORMAL": equipment.rule_in_specificity,
+    }
+    return tuple(list_shortages(cases, targets))
 
 
 def _read_parts(data: Path) -> pl.DataFrame:

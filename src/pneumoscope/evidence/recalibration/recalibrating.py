@@ -53,7 +53,7 @@ from pneumoscope.evidence.equipment.precisions import (
 )
 from pneumoscope.evidence.progress import give_title
 from pneumoscope.evidence.recalibration.crossfitting import Comparison, compare_by_folds
-from pneumoscope.evidence.recalibration.sample_size import check_cases, list_shortages
+from pneumoscope.evidence.sample_size import check_cases, count_cases, list_shortages
 from pneumoscope.runtime import Outputs, Predictor, replace_inputs
 
 Progress = Callable[[str, int, int], None]
@@ -124,7 +124,7 @@ def recalibrate_bundle(
     frame, note = _choose_part(manifest.frame, plan.split)
     _check_unseen(bundle, manifest.frame, frame)
     labels = read_labels(frame)
-    cases = _count_cases(frame)
+    cases = count_cases(frame)
     check_cases(cases)
     predictor = Predictor(bundle, engine=plan.engine)
     squares = load_pixels(frame, predictor.preprocessing)
@@ -194,12 +194,6 @@ def _check_unseen(bundle: Bundle, whole: pl.DataFrame, chosen: pl.DataFrame) -> 
             "are too good to recalibrate on; leave them out, or, where an earlier recalibration "
             "used them, start from the bundle before it."
         )
-
-
-def _count_cases(frame: pl.DataFrame) -> dict[str, int]:
-    """Return label → number of patients, or of images where patients are unknown."""
-    counts = frame.group_by("label").agg(pl.col("group").n_unique())
-    return dict.fromkeys(("NORMAL", "PNEUMONIA"), 0) | dict(counts.iter_rows())
 
 
 def _fit(
