@@ -78,7 +78,7 @@ def add(
         password = _ask_password(password_stdin)
         check_new_password(name, password)
         opened.write(lambda session: add_user(session, name, password, _find_role(role)))
-        typer.echo(f"{name} may sign in as {role.value}.")
+        typer.echo(f"{name} may sign in as {role.value}, where {opened.folder} is the record.")
 
 
 def list_users(record: RecordOption = None, database: DatabaseOption = None) -> None:
@@ -152,7 +152,7 @@ def create(
 
         secret = opened.write(lambda session: create_token(session, name, _find_role(role)))
     typer.echo(secret)
-    typer.echo(f"Keep it now: {name} has it, the record only its hash.", err=True)
+    typer.echo(f"Keep it now: {opened.folder} holds only its hash.", err=True)
 
 
 def list_tokens(record: RecordOption = None, database: DatabaseOption = None) -> None:
