@@ -9,7 +9,7 @@ KERAS_STAMP := $(KERAS_VENV)/.installed
 # More options of a benchmark: make bench-runtime ARGS='--files 60 --rounds 1'
 ARGS ?=
 
-.PHONY: demo test check lint types docs smoke bench-training bench-runtime bench-install bench-phantom bench-localisation bench-duplicates bench-suspects bench-gate bench-memory clean help
+.PHONY: demo test check lint types docs smoke bench-training bench-runtime bench-install bench-phantom bench-localisation bench-duplicates bench-suspects bench-gate bench-memory bench-serving clean help
 
 help:  ## Show what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -76,6 +76,9 @@ bench-suspects: $(STAMP)  ## How many planted wrong labels an audit finds (PNEUM
 
 bench-memory: $(STAMP)  ## Memory over 50,000 images: it must not grow
 	$(PY) benchmarks/memory.py $(ARGS)
+
+bench-serving: $(STAMP)  ## The service under load, beside its runtime and the usual peer (PNEUMOSCOPE_DATA)
+	$(PY) benchmarks/serving.py $(ARGS)
 
 bench-gate: $(STAMP)  ## What the input gate rejects and lets pass (BUNDLE, MANIFEST, OUTSIDE, PNEUMOSCOPE_DATA)
 	$(VENV)/bin/pip download --quiet --no-deps --only-binary=:all: -d .venv-foreign/packages \

@@ -47,4 +47,4 @@ for seed in 0 1 2; do
       --weights "$backbone/backbone.safetensors" --set preprocessing.size=128 "${allow[@]}"
   done
 done
-python "$here/scripts/evidence/summarise_protocols.py" "$out"
+python "$here/scripts/evidence/summarise_protocols.py" "$out" --outcomes "$out/protocols.csv"

@@ -1,9 +1,11 @@
 """What each protocol gives: the runs of `runs/evidence.sh` side by side, as Markdown.
 
-    python scripts/evidence/summarise_protocols.py runs/evidence
+    python scripts/evidence/summarise_protocols.py runs/evidence --outcomes docs/data/protocols.csv
 
 Runs are folders RECIPE-GROUP-SEED. Numbers are of the test part at the threshold that validation
-chose; `leaked` are test images whose patient, or a copy, is in train, `clean` the others.
+chose; `leaked` are test images whose patient, or a copy, is in train, `clean` the others. With
+--outcomes, what the file holds of other runs is shown too, and the file then holds these as well:
+the runs take days of one machine, and may be made on several.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,9 @@ _GROUPS = ("image", "patient", "block")
 class Outcome:
     """One run on its test part."""
 
+    recipe: str
+    group: str
+    seed: int
     auc: float
     sensitivity: float
     specificity: float
@@ -38,7 +43,7 @@ class Outcome:
     sensitivity_clean: float | None
 
 
-def judge_run(run: Path) -> Outcome:
+def judge_run(run: Path, recipe: str, group: str, seed: int) -> Outcome:
     """Return what a finished run gives on its test part."""
     test = pl.read_csv(run / "predictions.csv").filter(split="test")
     test = test.filter(stage=test["stage"][-1])  # the final stage
@@ -57,6 +62,9 @@ def judge_run(run: Path) -> Outcome:
 
     auc = compute_auc(labels.astype(np.int64), probability)
     return Outcome(
+        recipe=recipe,
+        group=group,
+        seed=seed,
         auc=auc if auc is not None else np.nan,
         sensitivity=float(called[labels].mean()),
         specificity=float((~called[~labels]).mean()),
@@ -83,15 +91,43 @@ def _tell(values: list[float | None]) -> str:
     return f"{np.mean(known):.3f}{spread}"
 
 
+def read_outcomes(file: Path) -> list[Outcome]:
+    """Return the outcomes that a table holds; none where there is no such file."""
+    if not file.is_file():
+        return []
+    return [Outcome(**row) for row in pl.read_csv(file).iter_rows(named=True)]
+
+
+def write_outcomes(file: Path, outcomes: list[Outcome]) -> None:
+    """Write outcomes as a table."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pl.DataFrame([asdict(outcome) for outcome in outcomes]).write_csv(file, float_precision=6)
+
+
+def judge_runs(folder: Path) -> list[Outcome]:
+    """Return the outcomes of all finished runs in a folder."""
+    matches = [(run, _NAME.fullmatch(run.name)) for run in sorted(folder.iterdir())]
+    return [
+        judge_run(run, match["recipe"], match["group"], int(match["seed"]))
+        for run, match in matches
+        if match and (run / "report.html").is_file()
+    ]
+
+
 def main() -> None:
     """Print a row for each recipe and protocol: mean and standard deviation over the seeds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--outcomes", type=Path, help="a CSV file that gathers runs")
+    options = parser.parse_args()
+    before = read_outcomes(options.outcomes) if options.outcomes else []
+    known = {(o.recipe, o.group, o.seed): o for o in [*before, *judge_runs(options.folder)]}
+    outcomes = [known[key] for key in sorted(known)]
+    if options.outcomes:
+        write_outcomes(options.outcomes, outcomes)
     found: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
-    for run in sorted(parser.parse_args().folder.iterdir()):
-        match = _NAME.fullmatch(run.name)
-        if match and (run / "report.html").is_file():
-            found[match["recipe"], match["group"]].append(judge_run(run))
+    for outcome in outcomes:
+        found[outcome.recipe, outcome.group].append(outcome)
     print(
         "| recipe | split by | seeds | AUC | sensitivity | specificity | missed | leaked |", end=""
     )

@@ -22,7 +22,7 @@ class Limits:
     """Images being answered for callers who wait."""
     waiting: int = 100_000
     """Images in the queue."""
-    requests_per_minute: int = 6_000
+    requests_per_minute: int = 30_000
     """Of one caller."""
 
 
