@@ -41,6 +41,7 @@ for _group in (
     "doctor",
     "serving",
     "accounts",
+    "recording",
 ):
     import_module(f"pneumoscope.cli.{_group}").register(app)
 

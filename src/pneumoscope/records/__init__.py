@@ -13,6 +13,7 @@ from pneumoscope.records.accounts import (
     spell_name,
 )
 from pneumoscope.records.answering import Answered, Filed, file_answers
+from pneumoscope.records.backup import Backup, back_up
 from pneumoscope.records.credentials import (
     Account,
     Opened,
@@ -25,6 +26,7 @@ from pneumoscope.records.credentials import (
     sign_in,
     sign_out,
 )
+from pneumoscope.records.exporting import Export, export_readings, write_readings_zip
 from pneumoscope.records.filing import (
     PatientConflictError,
     Submission,
@@ -34,6 +36,17 @@ from pneumoscope.records.filing import (
     file_study,
     make_id,
     read_finding,
+)
+from pneumoscope.records.forgetting import (
+    PREVIEWS,
+    Forgotten,
+    count_older,
+    find_orphans,
+    forget_patient,
+    forget_study,
+    list_studies_of,
+    retain,
+    sweep,
 )
 from pneumoscope.records.intake import Intake, Queued, Reply, Sent
 from pneumoscope.records.queue import MAX_ATTEMPTS, Claim, claim, count_waiting, release
@@ -46,6 +59,7 @@ from pneumoscope.records.readings import (
     list_readings,
 )
 from pneumoscope.records.record import Record, find_record_folder, open_record
+from pneumoscope.records.restoring import restore
 from pneumoscope.records.tables import (
     Image,
     LogEntry,
@@ -59,6 +73,12 @@ from pneumoscope.records.tables import (
     Token,
     Urgency,
     User,
+)
+from pneumoscope.records.verification import (
+    Verification,
+    accept_log,
+    count_rows,
+    verify_record,
 )
 from pneumoscope.records.worklist import (
     StudyQuery,
@@ -75,10 +95,14 @@ __all__ = [
     "LABELS",
     "LOCAL",
     "MAX_ATTEMPTS",
+    "PREVIEWS",
     "Account",
     "Answered",
+    "Backup",
     "Claim",
+    "Export",
     "Filed",
+    "Forgotten",
     "Image",
     "Intake",
     "Labelled",
@@ -104,30 +128,40 @@ __all__ = [
     "Urgency",
     "User",
     "Verdict",
+    "Verification",
     "Writer",
+    "accept_log",
     "add_reading",
     "add_user",
     "ask",
+    "back_up",
     "change_password",
     "check_new_password",
     "claim",
     "conclude",
+    "count_older",
+    "count_rows",
     "count_studies",
     "count_waiting",
     "create_token",
     "digest_token",
     "digest_user",
+    "export_readings",
     "file_answers",
     "file_study",
     "find_neighbours",
+    "find_orphans",
     "find_record_folder",
     "find_study",
     "find_user",
+    "forget_patient",
+    "forget_study",
     "has_accounts",
     "list_labelled",
     "list_priors",
     "list_readings",
     "list_studies",
+    "list_studies_of",
     "list_tokens",
     "list_users",
     "make_id",
@@ -137,8 +171,13 @@ __all__ = [
     "recognise_token",
     "release",
     "remove_user",
+    "restore",
+    "retain",
     "revoke_token",
     "sign_in",
     "sign_out",
     "spell_name",
+    "sweep",
+    "verify_record",
+    "write_readings_zip",
 ]

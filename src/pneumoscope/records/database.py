@@ -18,6 +18,8 @@ from pneumoscope.errors import RecordError
 #: The newest step in `migrations/versions`.
 REVISION = "0001"
 _MIGRATIONS = Path(__file__).with_name("migrations")
+#: Where Alembic keeps the step; it stays, empty, when all tables are taken down.
+_STEPS = "alembic_version"
 #: One writer at a time, wherever a database has no single lock: any number that nobody else takes.
 _WRITER_LOCK = 7_365_001
 
@@ -89,7 +91,7 @@ class Database:
                     f"The database was written by a newer version (step {found}, this one knows "
                     f"{REVISION}): upgrade Pneumoscope."
                 )
-            if found is None and inspect(connection).get_table_names():
+            if found is None and set(inspect(connection).get_table_names()) - {_STEPS}:
                 raise RecordError(
                     f"{self.url.render_as_string()} holds tables of something else: name an empty "
                     "database."
@@ -181,9 +183,9 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _find_revision(connection: Connection) -> str | None:
-    if "alembic_version" not in inspect(connection).get_table_names():
+    if _STEPS not in inspect(connection).get_table_names():
         return None
-    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    found = connection.execute(text(f"SELECT version_num FROM {_STEPS}")).scalar()
     return None if found is None else str(found)
 
 

@@ -120,7 +120,12 @@ class HeadFile:
         with hold_lock(self.path.with_suffix(".lock")):
             known = self.read()
             if known is None or known.seq < head.seq:
-                write_atomically(self.path, json.dumps(head._asdict()) + "\n")
+                self._write(head)
+
+    def replace(self, head: Head) -> None:
+        """Write a head whatever stood there."""
+        with hold_lock(self.path.with_suffix(".lock")):
+            self._write(head)
 
     def read(self) -> Head | None:
         """Return the head as it was last written; None where there is none yet.
@@ -155,6 +160,9 @@ class HeadFile:
             select(LogEntry.hash).where(LogEntry.seq == head.seq)
         ):
             yield f"Entry {head.seq} of the log is not the one that {self.path.name} has seen."
+
+    def _write(self, head: Head) -> None:
+        write_atomically(self.path, json.dumps(head._asdict()) + "\n")
 
 
 def _spell(facts: dict[str, Any]) -> bytes:

@@ -51,10 +51,14 @@ class Record:
         self.images = ContentStore(folder / "images")
         self.head = HeadFile(head or folder / "head.json")
         self.database = Database(database or f"sqlite:///{folder / 'record.sqlite'}")
-        if self.database.find_revision() != REVISION:
-            self.database.migrate()
-        if not self.head.path.exists():
-            self._begin_log()
+        try:
+            if self.database.find_revision() != REVISION:
+                self.database.migrate()
+            if not self.head.path.exists():
+                self._begin_log()
+        except BaseException:
+            self.database.close()
+            raise
 
     def _find_next_head(self, session: Session) -> Head | None:
         """Return the log's last entry; None where it does not follow from the head that is kept.
