@@ -16,8 +16,6 @@ from pneumoscope.workbench.monitoring import Agreement, Volume
 
 _WIDTH, _HEIGHT = 420, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 34, 8, 10, 22
-#: The square of the ROC curve within its drawing: left, top, side.
-ROC_PLOT = (40, 12, 340)
 
 
 def draw_volume(days: Sequence[tuple[date, Volume]]) -> Markup:
@@ -68,40 +66,78 @@ def draw_shares(stability: Stability) -> Markup:
 def draw_roc(
     labels: NDArray[np.int64], probabilities: NDArray[np.float64], points: Mapping[str, float]
 ) -> Markup:
-    """Return the ROC curve with its operating points and a marker that a script moves."""
-    left, top, side = ROC_PLOT
-    false, true, _ = roc_curve(labels, probabilities)
-    line = " ".join(
-        f"{left + x * side:.1f},{top + (1 - y) * side:.1f}"
-        for x, y in zip(false, true, strict=True)
-    )
-    parts = [f'<rect class="frame" x="{left}" y="{top}" width="{side}" height="{side}"/>']
+    """Return the ROC curve with its operating points and a marker that a script moves.
+
+    A good curve lies in the upper left corner: that is drawn again, five times as large, where the
+    large drawing is empty.
+    """
+    left, top, side = 40, 12, 340
+    curve = roc_curve(labels, probabilities)[:2]
+    marks = [_rate_errors(labels, probabilities >= threshold) for threshold in points.values()]
+    ticks = []
     for tick in (0, 0.25, 0.5, 0.75, 1):
         x, y = left + tick * side, top + (1 - tick) * side
-        parts += [
-            f'<path class="grid" d="M{x:g} {top}V{top + side}M{left} {y:g}H{left + side}"/>',
+        ticks += [
             f'<text x="{x:g}" y="{top + side + 15}" text-anchor="middle">{tick:g}</text>',
             f'<text x="{left - 6}" y="{y + 4:g}" text-anchor="end">{tick:g}</text>',
         ]
-    parts.append(f'<path class="diagonal" d="M{left} {top + side}L{left + side} {top}"/>')
-    parts.append(f'<polyline class="curve" points="{line}"/>')
-    for threshold in points.values():
-        called = probabilities >= threshold
-        x = left + float(called[labels == 0].mean()) * side
-        y = top + (1 - float(called[labels == 1].mean())) * side
-        parts.append(f'<rect class="point" x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8"/>')
-    parts += [
-        f'<circle id="here" class="here" cx="{left}" cy="{top + side}" r="7"/>',
+    ticks += [
         f'<text x="{left + side / 2:g}" y="{top + side + 32}" text-anchor="middle">'
         "1 − specificity</text>",
         f'<text transform="translate(11 {top + side / 2:g}) rotate(-90)" text-anchor="middle">'
         "sensitivity</text>",
+        f'<text x="{left + 330}" y="{top + 143}" text-anchor="end">'
+        "the corner, five times as large</text>",
+        f'<text x="{left + 145}" y="{top + 154}" text-anchor="end">1</text>',
+        f'<text x="{left + 145}" y="{top + 330}" text-anchor="end">0.8</text>',
+        f'<text x="{left + 330}" y="{top + 336}" text-anchor="end" dy="-8" dx="-4">0.2</text>',
     ]
     return Markup(
         f'<svg id="roc" class="chart roc" viewBox="0 0 {left + side + 14} {top + side + 38}" '
-        f'data-plot="{left} {top} {side}" role="img" aria-labelledby="roc-title">'
-        f'<title id="roc-title">ROC curve of the calibration part</title>{"".join(parts)}</svg>'
+        'role="img" aria-labelledby="roc-title">'
+        '<title id="roc-title">ROC curve of the calibration part</title>'
+        f"{_draw_curve(curve, marks, (left, top, side), 1)}"
+        f"{_draw_curve(curve, marks, (left + 150, top + 150, 180), 0.2)}{''.join(ticks)}</svg>"
     )
+
+
+def _rate_errors(labels: NDArray[np.int64], called: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the shares of healthy images flagged and of pneumonias missed."""
+    return float(called[labels == 0].mean()), float((~called)[labels == 1].mean())
+
+
+def _draw_curve(
+    curve: tuple[NDArray[np.float64], NDArray[np.float64]],
+    marks: Sequence[tuple[float, float]],
+    place: tuple[int, int, int],
+    span: float,
+) -> str:
+    """Return the drawing of a curve's upper left corner, `span` wide and tall, in a square."""
+    left, top, side = place
+    scale = side / span
+    line = " ".join(
+        f"{left + x * scale:.1f},{top + (1 - y) * scale:.1f}" for x, y in zip(*curve, strict=True)
+    )
+    clip = f"corner-{side}"
+    parts = [
+        f'<clipPath id="{clip}"><rect x="{left - 8}" y="{top - 8}" width="{side + 8}" '
+        f'height="{side + 8}"/></clipPath>',
+        f'<rect class="frame" x="{left}" y="{top}" width="{side}" height="{side}"/>',
+        *(
+            f'<path class="grid" d="M{left + k * side / 4:g} {top}v{side}'
+            f'M{left} {top + k * side / 4:g}h{side}"/>'
+            for k in (1, 2, 3)
+        ),
+        f'<g clip-path="url(#{clip})"><polyline class="curve" points="{line}"/>',
+        *(
+            f'<rect class="point" x="{left + x * scale - 4:.1f}" y="{top + y * scale - 4:.1f}" '
+            'width="8" height="8"/>'
+            for x, y in marks
+        ),
+        f'<circle class="here" data-plot="{left} {top} {side} {span:g}" cx="{left}" cy="{top}" '
+        'r="7"/></g>',
+    ]
+    return "".join(parts)
 
 
 def _draw_stacks(
@@ -124,8 +160,9 @@ def _draw_stacks(
             y -= height
             if height:
                 parts.append(
-                    f'<rect class="{name}" x="{_LEFT + (place + 0.12) * step:.1f}" y="{y:.1f}" '
-                    f'width="{0.76 * step:.1f}" height="{height:.1f}"/>'
+                    f'<rect class="{name}" x="{_LEFT + (place + 0.14) * step:.1f}" '
+                    f'y="{y + 0.6:.1f}" width="{0.72 * step:.1f}" '
+                    f'height="{max(0.2, height - 1.2):.1f}"/>'
                 )
     for place, anchor in ((0, "start"), (len(days) // 2, "middle"), (len(days) - 1, "end")):
         x = _LEFT + (place + {"start": 0, "middle": 0.5, "end": 1}[anchor]) * step

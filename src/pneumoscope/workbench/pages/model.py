@@ -18,6 +18,14 @@ from pneumoscope.workbench.pages.layout import get_service, render
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+#: What may be wider than a phone scrolls, by keys too; a table's empty corner heads nothing.
+_ACCESSIBLE = (
+    ("<table>", '<div class="scroll" role="group" tabindex="0" aria-label="Table"><table>'),
+    ("</table>", "</table></div>"),
+    ("<pre>", '<pre tabindex="0">'),
+    ("<th></th>", "<td></td>"),
+    ("<a href=", '<a rel="noreferrer" href='),
+)
 _STYLES = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
 
@@ -83,6 +91,6 @@ def render_markdown(text: str) -> Markup:
             token.tag = f"h{min(6, int(token.tag[1]) + 1)}"
         token.attrs.pop("style", None)  # how a column is aligned: the policy allows no style here
     html = markdown.renderer.render(tokens, markdown.options, {})
-    region = '<div class="scroll" role="region" tabindex="0" aria-label="Table"><table>'
-    html = html.replace("<table>", region).replace("</table>", "</table></div>")
-    return Markup(html.replace("<a href=", '<a rel="noreferrer" href='))
+    for old, new in _ACCESSIBLE:
+        html = html.replace(old, new)
+    return Markup(html)

@@ -1,27 +1,22 @@
 // The threshold explorer: one threshold, and everything that follows from it. Changes nothing.
 
 import { request } from "./api.js";
+import { writeProbability } from "./probability.js";
 
 const find = (id) => document.getElementById(id);
 const slider = find("threshold");
 const prevalence = find("prevalence");
-const here = find("here");
-const [left, top, side] = find("roc").dataset.plot.split(" ").map(Number);
+/** Each marker, and where its drawing lies: left, top, side, and how much of both axes it shows. */
+const markers = [...document.querySelectorAll("#roc .here")].map((marker) => ({
+  marker,
+  plot: marker.dataset.plot.split(" ").map(Number),
+}));
 
 let rows = [];
 let today = [];
 let threshold = Number(slider.dataset.decides);
 
 const percent = (share, digits = 1) => (Number.isFinite(share) ? `${(100 * share).toFixed(digits)} %` : "–");
-
-/** As the service writes probabilities: never what reads as certain. */
-function write(probability) {
-  for (const digits of [3, 4]) {
-    const text = probability.toFixed(digits);
-    if (Number(text) > 0 && Number(text) < 1) return text;
-  }
-  return probability < 0.5 ? "<0.0001" : ">0.9999";
-}
 
 /** The row that calls the same images: the first score at or above the threshold. */
 function findRow() {
@@ -33,19 +28,22 @@ function show() {
   const row = rows[findRow()];
   const sensitivity = row.tp / (row.tp + row.fn);
   const specificity = row.tn / (row.tn + row.fp);
-  find("threshold-value").textContent = write(threshold);
-  slider.setAttribute("aria-valuetext", write(threshold));
+  find("threshold-value").textContent = writeProbability(threshold);
+  slider.setAttribute("aria-valuetext", writeProbability(threshold));
   tell("sensitivity", sensitivity, row.sensitivity_low, row.sensitivity_high, `${row.fn} of ${row.tp + row.fn} missed`);
   tell("specificity", specificity, row.specificity_low, row.specificity_high, `${row.fp} of ${row.tn + row.fp} flagged in vain`);
-  here.setAttribute("cx", left + (1 - specificity) * side);
-  here.setAttribute("cy", top + (1 - sensitivity) * side);
+  for (const { marker, plot } of markers) {
+    const [left, top, side, span] = plot;
+    marker.setAttribute("cx", left + ((1 - specificity) / span) * side);
+    marker.setAttribute("cy", top + ((1 - sensitivity) / span) * side);
+  }
   for (const button of document.querySelectorAll("button[data-threshold]")) {
     button.setAttribute("aria-pressed", String(Number(button.dataset.threshold) === threshold));
   }
   showPeople(sensitivity, specificity);
   const flagged = today.filter((probability) => probability >= threshold).length;
   find("today").textContent = today.length
-    ? `Of the ${today.length.toLocaleString("en")} images answered of the last 24 hours, ${flagged.toLocaleString("en")} would be flagged.`
+    ? `Of the last 24 hours, ${flagged.toLocaleString("en")} of ${today.length.toLocaleString("en")} answered images would be flagged.`
     : "No image of the last 24 hours has an answer.";
 }
 

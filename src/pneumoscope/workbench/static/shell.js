@@ -16,7 +16,7 @@ function prepareTheme() {
   button.addEventListener("click", () => {
     const light = document.documentElement.dataset.theme !== "light";
     setTheme(light ? "light" : "dark");
-    button.setAttribute("aria-pressed", String(light));
+    button.textContent = light ? "Dark" : "Light";
   });
 }
 

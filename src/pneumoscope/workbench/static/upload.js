@@ -4,6 +4,7 @@ import { request } from "./api.js";
 import { listDropped } from "./dropped.js";
 import { bindKeys } from "./keys.js";
 import { watchStudies } from "./live.js";
+import { writeProbability } from "./probability.js";
 import { sendFile } from "./sending.js";
 
 const AT_ONCE = 2;
@@ -153,7 +154,7 @@ function tell(study) {
     link.href = `/studies/${study.id}`;
     link.className = "outcome";
     link.dataset.outcome = word;
-    const number = study.probability === null ? "" : ` ${study.probability.toFixed(3)}`;
+    const number = study.probability === null ? "" : ` ${writeProbability(study.probability)}`;
     link.textContent = `${MARKS[word] ?? "!"} ${word}${number}`;
     place.outcome.replaceChildren(link, place.study.new ? "" : " filed before");
     finish(place);

@@ -25,6 +25,16 @@ function each(act) {
 
 function look(window) {
   for (const stage of stages) stage.look(window);
+  showWindow();
+}
+
+/** Each image gets the window that it itself asks for. */
+function lookByItself() {
+  for (const stage of stages) stage.look(stage.findWindow());
+  showWindow();
+}
+
+function showWindow() {
   find("width").value = 100 * main.window.width;
   find("level").value = 100 * main.window.level;
   find("invert").setAttribute("aria-pressed", String(main.window.invert));
@@ -67,7 +77,7 @@ const tools = {
   fit: () => each((viewport) => viewport.change({ zoom: 1, x: 0.5, y: 0.5 })),
   actual: () => each((viewport) => viewport.zoomBy(1 / viewport.scale)),
   turn: () => each((viewport) => viewport.turn()),
-  auto: () => look(main.findWindow()),
+  auto: lookByItself,
   invert,
   reset,
 };
@@ -110,7 +120,10 @@ const priors = [...document.querySelectorAll("button.prior")];
 
 function compare(button) {
   const on = button.getAttribute("aria-pressed") !== "true";
-  for (const other of priors) other.setAttribute("aria-pressed", String(on && other === button));
+  for (const other of priors) {
+    other.setAttribute("aria-pressed", String(on && other === button));
+    other.querySelector(".act").textContent = on && other === button ? "Close" : "Compare";
+  }
   find("stages").classList.toggle("two", on);
   if (!on) {
     prior.close();
