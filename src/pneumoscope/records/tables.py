@@ -119,7 +119,6 @@ class Study(Table):
     """One image of one patient, as it was sent; what the worklist shows of it."""
 
     __tablename__ = "studies"
-    __table_args__ = (Index("ix_studies_worklist", "urgency", "received_at", "id"),)
 
     id: Mapped[str] = mapped_column(_ID, primary_key=True)
     single: Mapped[str | None] = mapped_column(_SHA256, unique=True)
@@ -141,6 +140,10 @@ class Study(Table):
     decision: Mapped[str | None] = mapped_column(String(16))
     probability: Mapped[float | None]
     urgency: Mapped[int] = mapped_column(Integer, default=Urgency.OTHER)
+
+
+#: In the order of the worklist, the latest first: a page of it is read, and nothing sorted.
+Index("ix_studies_worklist", Study.urgency, Study.received_at.desc(), Study.id)
 
 
 class Prediction(Table):

@@ -111,7 +111,9 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_studies_patient_id"), ["patient_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_studies_received_at"), ["received_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_studies_state"), ["state"], unique=False)
-        batch_op.create_index("ix_studies_worklist", ["urgency", "received_at", "id"], unique=False)
+        batch_op.create_index(
+            "ix_studies_worklist", ["urgency", sa.text("received_at DESC"), "id"], unique=False
+        )
 
     op.create_table(
         "predictions",
