@@ -139,6 +139,17 @@ def test_arrays_that_do_not_fit_are_one_sentence(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("labels", [None, np.zeros((12, 14), np.uint8), np.arange(12)])
+def test_where_no_label_is_looked_at_any_arrays_of_labels_will_do(
+    write: Write, labels: np.ndarray | None
+) -> None:
+    path = write(**dict.fromkeys(("train_labels", "val_labels", "test_labels"), labels))
+    found = open_collection(path, labelled=False)
+    assert len(found.items) == 36
+    assert {item.label for item in found.items} == {None}
+    assert [item.split for item in found.items[::12]] == ["train", "val", "test"]
+
+
 def test_an_empty_part_is_as_one_that_is_not_there(write: Write) -> None:
     none = np.zeros((0, 28, 28), np.uint8)
     found = open_collection(write(test_images=none, test_labels=np.zeros((0, 1), np.uint8)))

@@ -313,6 +313,56 @@ def test_nothing_readable_is_one_sentence(tmp_path: Path) -> None:
         build_manifest(open_collection(tmp_path))
 
 
+# -- images without labels -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folders", [["NORMAL"], ["a", "b", "c"], [""], ["", "deep"]])
+def test_where_no_label_is_looked_at_any_folders_will_do(
+    tmp_path: Path, paint: Paint, folders: list[str]
+) -> None:
+    for folder in folders:
+        _fill(paint, tmp_path / "data" / folder)
+    _fill(paint, tmp_path / "data" / "masks")
+    found = open_collection(tmp_path / "data", labelled=False)
+    assert found.layout is Layout.FOLDERS
+    assert len(found.items) == 2 * len(folders)
+    assert {item.label for item in found.items} == {None}
+    assert f"{len(found.items)} images, labels unseen" in found.notes[0]
+    assert build_manifest(found).frame["label"].null_count() == len(found.items)
+    with pytest.raises(DataError):
+        open_collection(tmp_path / "data")
+
+
+@pytest.mark.parametrize("folder", ["", "NORMAL"])
+def test_splits_of_images_without_labels_are_kept(
+    tmp_path: Path, paint: Paint, folder: str
+) -> None:
+    for split in ("train", "test"):
+        _fill(paint, tmp_path / "data" / split / folder)
+    found = open_collection(tmp_path / "data", labelled=False)
+    assert found.layout is Layout.KAGGLE
+    assert [item.split for item in found.items] == ["train", "train", "test", "test"]
+
+
+def test_a_table_beside_its_images_goes_before_them(tmp_path: Path, paint: Paint) -> None:
+    for i in range(4):
+        paint(tmp_path / "data" / f"{i}.png")
+    (tmp_path / "data" / "list.csv").write_text("path,split\n0.png,train\n1.png,test\n")
+    found = open_collection(tmp_path / "data", labelled=False)
+    assert found.layout is Layout.MANIFEST
+    assert [item.split for item in found.items] == ["train", "test"]
+
+
+def test_rows_with_any_label_or_none_are_images(tmp_path: Path, paint: Paint) -> None:
+    for i in range(3):
+        paint(tmp_path / f"{i}.png")
+    table = tmp_path / "list.csv"
+    table.write_text("path,label\n0.png,edema\n1.png,\n2.png,NORMAL\n2.png,PNEUMONIA\n")
+    found = open_collection(table, labelled=False)
+    assert len(found.items) == 3
+    assert not found.skipped
+
+
 # -- splits that layouts bring -------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import polars as pl
@@ -105,6 +106,38 @@ def test_labels_play_no_part(pretrained, phantoms, tmp_path):
     pl.DataFrame(table).write_csv(tmp_path / "swapped.csv")
     other = pretrain(_ask(tmp_path / "swapped.csv", tmp_path / "out"), Silent())
     _assert_equal_weights(other.backbone, pretrained.backbone)
+
+
+@pytest.mark.parametrize("layout", ["one class", "many classes", "no classes", "a table"])
+def test_images_without_usable_labels_are_learned_from_as_any(
+    pretrained, phantoms, tmp_path, layout
+):
+    files = [file for label in ("NORMAL", "PNEUMONIA") for file in _list_files(phantoms / label)]
+    data = tmp_path / "data"
+    for number, file in enumerate(files):
+        folder = {"one class": "patients", "many classes": f"ward{number // 15}"}.get(layout, "")
+        place = data / folder / f"{number:02}{file.suffix}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, place)
+    if layout == "a table":
+        data = tmp_path / "table.csv"
+        pl.DataFrame({"path": [str(file) for file in files]}).write_csv(data)
+    found = pretrain(_ask(data, tmp_path / "out"), Silent())
+    _assert_equal_weights(found.backbone, pretrained.backbone)
+
+
+def test_the_command_asks_for_no_label(phantoms, tmp_path):
+    shutil.copytree(phantoms / "NORMAL", tmp_path / "data" / "NORMAL")
+    arguments = ["--epochs", "1", "--size", "32", "--batch-size", "8", "--quiet"]
+    answer = CliRunner().invoke(
+        app, ["pretrain", str(tmp_path / "data"), "--out", str(tmp_path / "out"), *arguments]
+    )
+    assert answer.exit_code == 0, answer.output
+    assert "Pretrained on 30 images, labels unseen" in answer.output
+
+
+def _list_files(folder):
+    return sorted(folder.iterdir())
 
 
 def test_an_interrupted_pretraining_ends_as_if_it_had_not_been(pretrained, phantoms, tmp_path):

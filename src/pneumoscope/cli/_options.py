@@ -91,10 +91,10 @@ DatabaseOption = Annotated[
 
 def collection_options(
     layout: LayoutName | None,
-    positive: str | None,
-    label_column: str,
-    patient_column: str | None,
-    split_column: str | None,
+    positive: str | None = None,
+    label_column: str = "label",
+    patient_column: str | None = None,
+    split_column: str | None = None,
 ) -> CollectionOptions:
     """Return what was said about a collection, as the library takes it."""
     from pneumoscope.datasets import CollectionOptions, Layout

@@ -8,10 +8,8 @@ from typing import Annotated
 import typer
 
 from pneumoscope.cli._options import (
-    LabelColumnOption,
     LayoutOption,
     PatientColumnOption,
-    PositiveOption,
     QuietOption,
     SeedOption,
     SplitColumnOption,
@@ -48,17 +46,16 @@ def pretrain(
         bool, typer.Option("--resume", help="Go on with the interrupted pretraining in --out.")
     ] = False,
     layout: LayoutOption = None,
-    positive: PositiveOption = None,
-    label_column: LabelColumnOption = "label",
     patient_column: PatientColumnOption = None,
     split_column: SplitColumnOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Pretrain a backbone without labels, for `train --weights OUT/backbone.safetensors`.
 
-    The network learns to know an image again under another look (SimCLR). Where the data is split,
-    only `train` is used; the file remembers its images, so that `train` refuses it where one of
-    them is to be tested on.
+    No label is looked at: folders of one class or of many, a folder of images alone, or a table
+    without labels will do. The network learns to know an image again under another look (SimCLR).
+    Where the data is split, only `train` is used; the file remembers its images, so that `train`
+    refuses it where one of them is to be tested on.
 
     Example: `pneumoscope pretrain split.csv --out runs/backbone`
     """
@@ -73,7 +70,7 @@ def pretrain(
             data=data,
             out=out,
             options=collection_options(
-                layout, positive, label_column, patient_column, split_column
+                layout, patient_column=patient_column, split_column=split_column
             ),
             epochs=epochs,
             size=size,

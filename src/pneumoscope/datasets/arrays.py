@@ -35,15 +35,20 @@ _UNREADABLE = (
 )
 
 
-def list_rows(path: Path, positive: str | None) -> tuple[tuple[Item, ...], tuple[str, ...]]:
+def list_rows(
+    path: Path, positive: str | None, labelled: bool = True
+) -> tuple[tuple[Item, ...], tuple[str, ...]]:
     """Return every row of a MedMNIST file as an item `file.npz#train/17`.
 
     Labels are 0 (NORMAL) and 1 (PNEUMONIA), as in PneumoniaMNIST; `positive` names another value.
+    They are needed only where the images are to be `labelled`.
     """
     found: dict[str, list[str]] = {}
     for split in SPLITS:
         labels = _load_array(str(path), f"{split}_labels", _stamp(path), required=False)
         images = _load_array(str(path), f"{split}_images", _stamp(path), required=False)
+        if images is not None and not labelled:
+            labels = np.zeros(images.shape[:1], np.uint8)  # any: they are not looked at
         if labels is None or images is None:
             continue
         if images.ndim not in {3, 4} or labels.shape[:1] != images.shape[:1]:
@@ -55,7 +60,9 @@ def list_rows(path: Path, positive: str | None) -> tuple[tuple[Item, ...], tuple
             raise DataError(f"{path} has {split}_labels of shape {labels.shape}: one is needed.")
         found[split] = [str(value) for value in labels.ravel()]
     names = sorted({name for values in found.values() for name in values})
-    classes = map_labels(names, positive) if names else {}
+    classes: dict[str, str | None] = dict.fromkeys(names)
+    if labelled and names:
+        classes |= map_labels(names, positive)
     items = [
         Item(f"{path}#{split}/{row}", classes[name], split, None, "none", path.stem)
         for split, values in found.items()

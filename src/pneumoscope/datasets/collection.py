@@ -1,4 +1,4 @@
-"""Collections: whatever labelled images a person has, told apart by layout and said aloud."""
+"""Collections: whatever images a person has, told apart by layout and said aloud."""
 
 from __future__ import annotations
 
@@ -30,9 +30,13 @@ def open_collection(
     path: str | Path,
     options: CollectionOptions | None = None,
     *,
+    labelled: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Collection:
-    """Find the labelled images in a folder, a table, an array file, or an archive of these.
+    """Find the images in a folder, a table, an array file, or an archive of these.
+
+    Where they need not be `labelled`, no label is looked at: a class may be missing, or all, and a
+    folder may hold images without class folders.
 
     Raises
     ------
@@ -51,24 +55,32 @@ def open_collection(
         path = unpack_archive(path, progress=progress)
         notes.append(f"The archive was unpacked into {path}.")
     try:
-        root, layout = _recognise(path, options.layout)
-        collection = _READERS[layout](root, options)
+        root, layout = _recognise(path, options.layout, labelled)
+        collection = _READERS[layout](root, options, labelled)
     except OSError as error:
         raise DataError(f"{error.filename or path} cannot be read: {error.strerror}.") from error
-    counts = Counter(item.label for item in collection.items)
-    described = ", ".join(f"{counts[label]} {label}" for label in LABELS)
-    notes += [f"{root} has the layout {layout.value!r}: {described}.", *collection.notes]
+    what = "labelled images" if labelled else "images"
     if not collection.items:
-        raise DataError(f"{root} holds no labelled images in the layout {layout.value!r}.")
-    missing = [label for label in LABELS if counts[label] < 2]
-    if missing:
-        raise DataError(
-            f"{root} has {described}: two classes with at least 2 images each are needed, "
-            "name the positive one with --positive if its name is another."
-        )
+        raise DataError(f"{root} holds no {what} in the layout {layout.value!r}.")
+    described = f"{len(collection.items)} images, labels unseen"
+    if labelled:
+        described = _check_classes(collection)
+    notes += [f"{root} has the layout {layout.value!r}: {described}.", *collection.notes]
     if any(item.source == "phantom" for item in collection.items):
         notes.append("These are synthetic phantoms: for demonstrations and tests only.")
     return Collection(root, layout, collection.items, tuple(notes), collection.skipped)
+
+
+def _check_classes(collection: Collection) -> str:
+    """Return how many images each class has; raise `DataError` where one is missing."""
+    counts = Counter(item.label for item in collection.items)
+    described = ", ".join(f"{counts[label]} {label}" for label in LABELS)
+    if any(counts[label] < 2 for label in LABELS):
+        raise DataError(
+            f"{collection.root} has {described}: two classes with at least 2 images each are "
+            "needed, name the positive one with --positive if its name is another."
+        )
+    return described
 
 
 # -- recognising --------------------------------------------------------------------------------
@@ -76,7 +88,7 @@ def open_collection(
 _TABLES = {".csv": Layout.MANIFEST, ".parquet": Layout.MANIFEST, ".npz": Layout.NPZ}
 
 
-def _recognise(path: Path, forced: Layout | None) -> tuple[Path, Layout]:
+def _recognise(path: Path, forced: Layout | None, labelled: bool) -> tuple[Path, Layout]:
     if path.is_file():
         found = _TABLES.get(path.suffix.lower())
         if found is None or forced not in {None, found}:
@@ -93,7 +105,7 @@ def _recognise(path: Path, forced: Layout | None) -> tuple[Path, Layout]:
     candidates = [path, *(p for p in inside if p.name not in SPLITS)]
     for least in (2, 1):
         for folder in candidates:
-            for place, layout in _list_layouts(folder, least):
+            for place, layout in _list_layouts(folder, least, labelled):
                 if forced in {None, layout}:
                     return place.resolve(), layout
     if forced is not None:
@@ -104,15 +116,16 @@ def _recognise(path: Path, forced: Layout | None) -> tuple[Path, Layout]:
     )
 
 
-def _list_layouts(folder: Path, least: int) -> Iterator[tuple[Path, Layout]]:
+def _list_layouts(folder: Path, least: int, labelled: bool) -> Iterator[tuple[Path, Layout]]:
     """Yield the layouts that a folder can be read in, with where they start, the likeliest first.
 
-    `least` is how many class folders it takes.
+    `least` is how many class folders it takes. Where images need not be `labelled`, a folder of
+    images without class folders will do, at last.
     """
     splits = [name for name in SPLITS if (folder / name).is_dir()]
     if len(splits) == 3 and (folder / MANIFEST_NAME).is_file():
         yield folder, Layout.REORGANIZED
-    if splits and any(_list_classes(folder / name) for name in splits):
+    if splits and any(_list_places(folder / name, labelled) for name in splits):
         yield folder, Layout.KAGGLE
     table = _find_table(folder)
     if table is not None and table.stem == "manifest":
@@ -121,6 +134,8 @@ def _list_layouts(folder: Path, least: int) -> Iterator[tuple[Path, Layout]]:
         yield folder, Layout.FOLDERS
     if table is not None and table.stem != "manifest":
         yield table, _TABLES[table.suffix.lower()]
+    if least == 1 and not labelled and _list_places(folder, labelled):
+        yield folder, Layout.FOLDERS
 
 
 def _find_table(folder: Path) -> Path | None:
@@ -145,6 +160,16 @@ def _list_classes(folder: Path) -> list[Path]:
         and entry.name not in skipped
         and any(is_image_file(file) for file in _walk(entry, frozenset({folder.resolve()})))
     ]
+
+
+def _list_places(folder: Path, labelled: bool) -> list[Path]:
+    """Return the class folders, and where labels are not looked at the folder's own images."""
+    own = [] if labelled else [p for p in sorted(folder.iterdir()) if _is_own_image(p)]
+    return [*_list_classes(folder), *own]
+
+
+def _is_own_image(path: Path) -> bool:
+    return path.is_file() and _is_visible(path) and is_image_file(path)
 
 
 def _is_visible(path: Path) -> bool:
@@ -178,13 +203,13 @@ def _walk(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
 # -- reading ------------------------------------------------------------------------------------
 
 
-def _read_folders(root: Path, options: CollectionOptions) -> Collection:
-    return _collect(root, Layout.FOLDERS, {None: root}, options)
+def _read_folders(root: Path, options: CollectionOptions, labelled: bool) -> Collection:
+    return _collect(root, Layout.FOLDERS, {None: root}, options, labelled)
 
 
-def _read_kaggle(root: Path, options: CollectionOptions) -> Collection:
+def _read_kaggle(root: Path, options: CollectionOptions, labelled: bool) -> Collection:
     splits = {name: root / name for name in SPLITS if (root / name).is_dir()}
-    return _collect(root, Layout.KAGGLE, dict(splits), options)
+    return _collect(root, Layout.KAGGLE, dict(splits), options, labelled)
 
 
 def _collect(
@@ -192,15 +217,20 @@ def _collect(
     layout: Layout,
     parts: Mapping[str, Path] | Mapping[None, Path],
     options: CollectionOptions,
+    labelled: bool,
 ) -> Collection:
     usual, origins = _name_source(root, layout), Origins()
     items: list[Item] = []
     skipped: list[Skipped] = []
-    classes = {folder.name for part in parts.values() for folder in _list_classes(part)}
-    labels = map_labels(sorted(classes), options.positive)
+    labels: dict[str, str] = {}
+    if labelled:
+        classes = {folder.name for part in parts.values() for folder in _list_classes(part)}
+        labels = map_labels(sorted(classes), options.positive)
     for split, part in parts.items():
-        for folder in _list_classes(part):
-            for path in _walk(folder, frozenset({root.resolve(), part.resolve()})):
+        above = frozenset({root.resolve(), part.resolve()})
+        for place in _list_places(part, labelled):
+            label = labels[place.name] if labelled else None
+            for path in _walk(place, above) if place.is_dir() else (place,):
                 if not _is_text(path):
                     name = str(path).encode(errors="backslashreplace").decode()
                     skipped.append(Skipped(name, f"{name}: the name is not UTF-8; rename the file"))
@@ -209,11 +239,11 @@ def _collect(
                     skipped.append(Skipped(str(path), "not an image by its name", is_image=False))
                     continue
                 source = "phantom" if origins.is_phantom(path) else usual
-                items.append(_make_item(path, labels[folder.name], split, source))
+                items.append(_make_item(path, label, split, source))
     return Collection(root, layout, tuple(items), (), tuple(skipped))
 
 
-def _make_item(path: Path, label: str, split: str | None, source: str) -> Item:
+def _make_item(path: Path, label: str | None, split: str | None, source: str) -> Item:
     parts = parse_name(path.name)
     return Item(
         ref=str(path),
@@ -229,16 +259,17 @@ def _name_source(root: Path, layout: Layout) -> str:
     return "kaggle" if layout is Layout.KAGGLE else root.name
 
 
-def _read_reorganized(root: Path, options: CollectionOptions) -> Collection:
-    return Collection(root, Layout.REORGANIZED, *read_table(root / MANIFEST_NAME, options))
+def _read_reorganized(root: Path, options: CollectionOptions, labelled: bool) -> Collection:
+    found = read_table(root / MANIFEST_NAME, options, labelled)
+    return Collection(root, Layout.REORGANIZED, *found)
 
 
-def _read_manifest(root: Path, options: CollectionOptions) -> Collection:
-    return Collection(root, Layout.MANIFEST, *read_table(root, options))
+def _read_manifest(root: Path, options: CollectionOptions, labelled: bool) -> Collection:
+    return Collection(root, Layout.MANIFEST, *read_table(root, options, labelled))
 
 
-def _read_npz(root: Path, options: CollectionOptions) -> Collection:
-    items, notes = list_rows(root, options.positive)
+def _read_npz(root: Path, options: CollectionOptions, labelled: bool) -> Collection:
+    items, notes = list_rows(root, options.positive, labelled)
     return Collection(root, Layout.NPZ, items, notes)
 
 

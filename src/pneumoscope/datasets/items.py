@@ -43,11 +43,12 @@ class CollectionOptions:
 
 @dataclass(frozen=True)
 class Item:
-    """One labelled image."""
+    """One image, mostly with its label."""
 
     ref: str
     """Absolute path, or `/abs/file.npz#train/17`."""
-    label: str
+    label: str | None
+    """NORMAL or PNEUMONIA; None where labels are not looked at."""
     split: str | None = None
     patient: str | None = None
     subtype: str = "none"
@@ -67,7 +68,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Collection:
-    """Labelled images in a stated order, with what should be said about them."""
+    """Images in a stated order, with what should be said about them."""
 
     root: Path
     layout: Layout

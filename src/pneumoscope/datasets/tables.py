@@ -26,11 +26,12 @@ _SPLIT_NAMES = {"validation": "val", "valid": "val", "dev": "val", "training": "
 
 
 def read_table(
-    path: Path, options: CollectionOptions
+    path: Path, options: CollectionOptions, labelled: bool = True
 ) -> tuple[tuple[Item, ...], tuple[str, ...], tuple[Skipped, ...]]:
     """Return the rows of a manifest as items, what should be said, and the rows left out.
 
     Relative paths start from the manifest's folder. A row that repeats another is passed over.
+    Labels are needed only where the images are to be `labelled`.
 
     Raises
     ------
@@ -39,22 +40,24 @@ def read_table(
     """
     frame = _load(path)
     path_column = _find_column(frame, path, None, _PATH_NAMES, "path")
-    label_column = _find_column(frame, path, options.label_column, (), "label")
+    label_column = None
+    if labelled:
+        label_column = _find_column(frame, path, options.label_column, (), "label")
     patient_column = _find_optional(frame, path, options.patient_column, "patient")
     split_column = _find_optional(frame, path, options.split_column, "split")
-    names = sorted({text for value in frame[label_column].unique() if (text := _strip(value))})
-    labels = map_labels(names, options.positive)
+    labels = _read_labels(frame, label_column, options.positive) if label_column else {}
     origins = Origins()
     items: dict[str, Item] = {}
     skipped: list[Skipped] = []
     repeated = 0
     for row in frame.iter_rows(named=True):
-        file, name = _strip(row[path_column]), _strip(row[label_column])
+        file = _strip(row[path_column])
+        name = _strip(row[label_column]) if label_column else None
         if file is None:
             skipped.append(Skipped(str(path), f"{path} has a row without a path."))
             continue
         ref = _resolve(file, path.parent)
-        if name is None:
+        if label_column and name is None:
             skipped.append(Skipped(ref, f"{ref} has no label."))
             continue
         if not Path(split_ref(ref)[0]).is_file():
@@ -64,7 +67,7 @@ def read_table(
         is_phantom = origins.is_phantom(split_ref(ref)[0])
         item = Item(
             ref=ref,
-            label=labels[name],
+            label=labels[name] if name else None,
             split=_parse_split(row[split_column], path) if split_column else None,
             patient=(_strip(row[patient_column]) if patient_column else None)
             or (parts.patient if parts else None),
@@ -109,6 +112,12 @@ def read_columns(path: Path, names: Sequence[str] | None = None) -> pl.DataFrame
     columns = {name: [row[i] for row in rows.values()] for i, name in enumerate(present)}
     schema = dict.fromkeys(["path", *present], pl.String())
     return pl.DataFrame({"path": list(rows), **columns}, schema=schema)
+
+
+def _read_labels(frame: pl.DataFrame, column: str, positive: str | None) -> dict[str, str]:
+    """Return what each text of the column means."""
+    names = sorted({text for value in frame[column].unique() if (text := _strip(value))})
+    return map_labels(names, positive)
 
 
 def _find_site(row: dict[str, object]) -> str | None:

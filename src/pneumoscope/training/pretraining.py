@@ -205,7 +205,7 @@ class _Pretraining:
         if file.is_file():
             return read_manifest(file)
         say = self.observer.on_message
-        collection = open_collection(self.request.data, self.request.options)
+        collection = open_collection(self.request.data, self.request.options, labelled=False)
         manifest = build_manifest(
             collection, progress=report_progress(self.observer, "Reading images")
         )
