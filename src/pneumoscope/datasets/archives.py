@@ -138,9 +138,7 @@ def check_growth(name: str, size: int, members: Iterable[zipfile.ZipInfo]) -> No
     for info in members:
         total += info.file_size  # entries that overlap share their compressed bytes
         if info.file_size > max(info.compress_size, 1024) * MAX_RATIO or total > largest:
-            raise ArchiveError(
-                f"{name} is a bomb: {info.filename!r} grows over {MAX_RATIO} times."
-            )
+            raise ArchiveError(f"{name} is a bomb: {info.filename!r} grows over {MAX_RATIO} times.")
 
 
 def _list_zip(archive: Path, file: zipfile.ZipFile) -> Iterator[_Member]:
