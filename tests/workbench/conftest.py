@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -50,6 +53,22 @@ def api(shared_service: Service) -> Iterator[TestClient]:
     """What asks the shared service, as a program on the same machine."""
     with TestClient(create_app(shared_service), base_url="http://127.0.0.1:8000") as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def server(shared_service: Service) -> Iterator[str]:
+    """The address of the shared service behind a real web server."""
+    config = uvicorn.Config(
+        create_app(shared_service), port=0, log_config=None, lifespan="off", access_log=False
+    )
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    while not running.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}"
+    running.should_exit = True
+    thread.join()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from http import HTTPStatus
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -190,4 +191,11 @@ def show_reading(reading: Reading) -> dict[str, Any]:
 
 def describe_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the errors of a route for its description."""
-    return {status: {"model": ProblemOut} for status in statuses}
+    schema = ProblemOut.model_json_schema()
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {"application/problem+json": {"schema": schema}},
+        }
+        for status in statuses
+    }
