@@ -9,11 +9,13 @@ export class Stage {
   window = { level: 0.5, width: 1, invert: false };
   #pixels = null;
   #opening = 0;
+  #caption = "";
 
   constructor(element) {
     this.element = element;
     this.viewport = new Viewport(element.querySelector("canvas"));
     this.viewport.onDraw = () => this.#tell();
+    this.#caption = this.part("caption").textContent;
   }
 
   part(name) {
@@ -80,8 +82,15 @@ export class Stage {
 
   showMap(opacity) {
     this.viewport.opacity = opacity;
+    this.part("caption").textContent = this.#caption;
     this.part("caption").hidden = opacity === 0;
     this.viewport.draw();
+  }
+
+  /** Say why there is no map, where its caption would be. */
+  excuseMap(reason) {
+    this.part("caption").textContent = reason;
+    this.part("caption").hidden = false;
   }
 
   #tell() {

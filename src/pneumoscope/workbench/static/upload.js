@@ -156,7 +156,8 @@ function tell(study) {
     link.dataset.outcome = word;
     const number = study.probability === null ? "" : ` ${writeProbability(study.probability)}`;
     link.textContent = `${MARKS[word] ?? "!"} ${word}${number}`;
-    place.outcome.replaceChildren(link, place.study.new ? "" : " filed before");
+    const why = study.probability === null && study.message ? ` ${study.message}` : "";
+    place.outcome.replaceChildren(link, why, place.study.new ? "" : " filed before");
     finish(place);
   }
   shown.delete(study.id);

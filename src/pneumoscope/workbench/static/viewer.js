@@ -97,12 +97,12 @@ async function switchMap(on) {
   mapButton.setAttribute("aria-pressed", String(on));
   try {
     if (on && !main.viewport.map) await main.loadMap(prediction);
+    main.showMap(mapOn ? opacity.value / 100 : 0);
   } catch (error) {
-    mapButton.title = error.message;
     mapOn = false;
     mapButton.setAttribute("aria-pressed", "false");
+    main.excuseMap(error.message);
   }
-  main.showMap(mapOn ? opacity.value / 100 : 0);
 }
 
 function fade(by) {

@@ -1,0 +1,295 @@
+"""The pages in a real browser, against a real server with the model in the box."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+from sqlalchemy import select
+
+from pneumoscope.datasets.phantom import write_phantoms
+from pneumoscope.records import Prediction, StudyQuery, count_studies, list_readings
+from pneumoscope.runtime import CAPTION, Decision
+
+pytestmark = pytest.mark.slow
+
+NAMES = "tr[data-id] td.name a"
+CHOSEN = "tr.chosen td.name a"
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    """Three phantoms: radiographs of nobody."""
+    folder = tmp_path_factory.mktemp("films") / "set"
+    write_phantoms(folder, 12, seed=5, size=224)
+    return sorted(folder.rglob("*.jpeg"))[:3] or sorted(folder.rglob("*.png"))[:3]
+
+
+def _open(page: Page, address: str, study: str) -> None:
+    page.goto(f"{address}/studies/{study}")
+    expect(page.locator("#stage [data-part=said]")).to_be_hidden()
+
+
+def _read_centre(page: Page) -> list[int]:
+    """Return the colour in the middle of the stage."""
+    page.evaluate(
+        "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
+    return page.evaluate(
+        """() => {
+          const canvas = document.querySelector("#stage canvas");
+          const place = [canvas.width >> 1, canvas.height >> 1, 1, 1];
+          return [...canvas.getContext("2d").getImageData(...place).data];
+        }"""
+    )
+
+
+def test_the_worklist_is_driven_by_keys(page, address, ward):
+    page.goto(address)
+    for key in "jjk":
+        page.keyboard.press(key)
+    expect(page.locator(CHOSEN)).to_have_text("urgent.png")
+    expect(page.locator(CHOSEN)).to_be_focused()
+    page.keyboard.press("3")
+    expect(page.locator(NAMES)).to_have_text(["unsure.png"])
+    assert "decision=REFER" in page.url
+    page.keyboard.press("1")
+    expect(page.locator(NAMES)).to_have_count(50)
+    page.keyboard.press("n")
+    expect(page.locator(NAMES)).to_have_count(7)
+    page.keyboard.press("2")
+    page.wait_for_url("**decision=PNEUMONIA")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/studies/{ward['older']}?decision=PNEUMONIA")
+    page.keyboard.press("g")
+    page.wait_for_url("**/?decision=PNEUMONIA")
+
+
+def test_answers_arrive_by_themselves_and_the_chosen_study_stays(
+    page, address, ward, file, service
+):
+    page.goto(f"{address}/?text=.png&decision=REFER")
+    expect(page.locator("#live")).to_have_text("Live")
+    page.keyboard.press("j")
+    arrived = file("arrived.png", Decision.REFER, 0.55)
+    service.events.publish([arrived])
+    expect(page.locator(NAMES)).to_have_text(["arrived.png", "unsure.png"])
+    expect(page.locator(CHOSEN)).to_have_text("unsure.png")
+    expect(page.locator(CHOSEN)).to_be_focused()
+
+
+def test_search_follows_what_is_typed(page, address, ward):
+    page.goto(address)
+    page.keyboard.press("/")
+    page.keyboard.type("mrn-2")
+    expect(page.locator(NAMES)).to_have_text(["clear.png"])
+
+
+def test_keys_are_listed_and_can_be_switched_off(page, address, ward):
+    page.goto(address)
+    page.keyboard.press("?")
+    expect(page.locator("#keys")).to_be_visible()
+    page.get_by_label("Use single keys").uncheck()
+    page.get_by_role("button", name="Close").click()
+    page.keyboard.press("j")
+    expect(page.locator(CHOSEN)).to_have_count(0)
+    page.reload()
+    page.keyboard.press("3")
+    expect(page.locator(NAMES)).to_have_count(50)
+
+
+def test_the_theme_is_remembered(page, address, ward):
+    page.goto(address)
+    page.get_by_role("button", name="Light").click()
+    page.goto(f"{address}/upload")
+    assert page.locator("html").get_attribute("data-theme") == "light"
+
+
+def test_what_is_uploaded_is_answered_and_what_cannot_be_says_why(
+    page, address, films, tmp_path, service
+):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as files:
+        files.write(films[1], "a/one.jpeg")
+        files.write(films[2], "b/two.jpeg")
+    broken = {"name": "broken.jpg", "mimeType": "image/jpeg", "buffer": b"\xff\xd8\xff nothing"}
+    packed = {"name": "both.zip", "mimeType": "application/zip", "buffer": archive.getvalue()}
+    film = {"name": "film.jpeg", "mimeType": "image/jpeg", "buffer": films[0].read_bytes()}
+    page.goto(f"{address}/upload")
+    page.get_by_label("Patient key").fill("MRN-77")
+    page.set_input_files("#files", [film, broken, packed])
+    expect(page.locator("#sum")).to_contain_text("of 3 done", timeout=90_000)
+    rows = page.locator("#rows > li")
+    expect(rows.nth(0).locator("a.outcome")).to_be_visible(timeout=90_000)
+    expect(rows.nth(1)).to_contain_text("UNREADABLE")
+    expect(rows.nth(1)).to_contain_text("broken.jpg")
+    expect(rows.nth(2).locator("a.outcome")).to_have_count(2, timeout=90_000)
+    with service.record.read() as session:
+        assert count_studies(session, StudyQuery(text="MRN-77")) == 4
+    rows.nth(0).locator("a.outcome").click()
+    expect(page.locator(".panel")).to_contain_text("film.jpeg")
+
+
+def test_a_busy_service_is_asked_again_when_it_says(page, address, films):
+    asked = []
+
+    def answer(route):
+        asked.append(1)
+        if len(asked) == 1:
+            route.fulfill(status=503, headers={"Retry-After": "0"}, body="{}")
+        elif len(asked) == 2:
+            route.fulfill(status=422, body='{"detail": "This is not wanted."}')
+        else:
+            route.continue_()
+
+    page.route("**/api/v1/jobs", answer)
+    page.goto(f"{address}/upload")
+    page.set_input_files("#files", films[0])
+    row = page.locator("#rows > li")
+    expect(row).to_contain_text("This is not wanted.")
+    row.get_by_role("button", name="Try again").click()
+    expect(row.locator("a.outcome")).to_be_visible(timeout=90_000)
+    assert len(asked) == 3
+
+
+def test_sixteen_bits_are_shown_through_the_window(page, address, file):
+    study = file("grey.png", Decision.NORMAL, 0.1, pixels=np.full((80, 60), 40_000, np.uint16))
+    _open(page, address, study)
+    look = page.locator("#stage [data-part=look]")
+    expect(look).to_contain_text("60 × 80, 16 bit")
+    assert _read_centre(page) == [round(255 * 40_000 / 65_535)] * 3 + [255]
+    page.keyboard.press("i")
+    expect(look).to_contain_text("inverted")
+    page.wait_for_timeout(300)
+    assert _read_centre(page) == [255 - round(255 * 40_000 / 65_535)] * 3 + [255]
+    page.keyboard.press("Backspace")
+    page.locator("#level").fill("60")
+    page.locator("#width").fill("10")
+    page.wait_for_timeout(300)
+    low = 0.55 * 65_535
+    assert _read_centre(page)[0] == pytest.approx(255 * (40_000 - low) / (0.1 * 65_535), abs=1)
+
+
+def test_the_image_is_zoomed_moved_and_turned(page, address, ward):
+    _open(page, address, ward["urgent"])
+    look = page.locator("#stage [data-part=look]")
+    fitted = look.inner_text()
+    page.keyboard.press("+")
+    expect(look).not_to_have_text(fitted)
+    page.keyboard.press("0")
+    expect(look).to_have_text(fitted)
+    page.locator("#stage canvas").hover()
+    page.mouse.wheel(0, -400)
+    expect(look).not_to_have_text(fitted)
+    before = _read_centre(page)
+    page.mouse.down()
+    page.mouse.move(300, 400, steps=3)
+    page.mouse.up()
+    assert _read_centre(page) != before
+    page.keyboard.press("r")
+    page.keyboard.press("Backspace")
+    expect(look).to_have_text(fitted)
+    page.keyboard.down("Shift")
+    page.mouse.down()
+    page.mouse.move(200, 300, steps=3)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    expect(look).not_to_have_text(fitted)
+
+
+def test_the_influence_map_is_laid_over_it_with_its_caption(page, address, ward):
+    _open(page, address, ward["urgent"])
+    page.keyboard.press("h")
+    expect(page.get_by_text(CAPTION).first).to_be_visible()
+    with_map = _read_centre(page)
+    page.locator("#opacity").fill("0")
+    page.wait_for_timeout(200)
+    assert _read_centre(page) != with_map
+    assert len({*_read_centre(page)[:3]}) == 1  # grey again
+    page.keyboard.press("h")
+    expect(page.get_by_text(CAPTION).first).to_be_hidden()
+
+
+def test_a_prior_is_shown_beside_it_and_follows(page, address, ward):
+    _open(page, address, ward["urgent"])
+    page.keyboard.press("s")
+    expect(page.locator("#prior [data-part=who]")).to_contain_text("Prior, 4 Mar 2026")
+    prior = page.locator("#prior [data-part=look]")
+    expect(prior).to_contain_text("8 bit")
+    before = prior.inner_text()
+    page.keyboard.press("+")
+    expect(prior).not_to_have_text(before)
+    page.keyboard.press("s")
+    expect(page.locator("#prior")).to_be_hidden()
+
+
+def test_a_reading_is_saved_by_a_second_act_and_never_over_the_answer(page, address, ward, service):
+    _open(page, address, ward["unsure"])
+    page.keyboard.press("a")
+    expect(page.locator("#reading-said")).to_contain_text("no answer to agree with")
+    page.keyboard.press("p")
+    with service.record.read() as session:
+        assert list_readings(session, ward["unsure"]) == []
+    page.keyboard.press("Enter")
+    expect(page.locator("#readings")).to_contain_text("reads PNEUMONIA")
+    page.keyboard.press("c")
+    page.keyboard.type("Left base, n=1")
+    page.get_by_role("button", name="Save reading").click()
+    expect(page.locator("#readings li")).to_have_count(2)
+    with service.record.read() as session:
+        said = [(r.verdict, r.label, r.comment) for r in list_readings(session, ward["unsure"])]
+        decision = session.scalar(
+            select(Prediction.decision).where(Prediction.study_id == ward["unsure"])
+        )
+    assert said == [("correct", "PNEUMONIA", ""), ("comment", None, "Left base, n=1")]
+    assert decision == "REFER"
+
+
+def test_who_says_what_the_model_said_agrees(page, address, ward, service):
+    _open(page, address, ward["urgent"])
+    page.keyboard.press("p")
+    page.keyboard.press("Enter")
+    expect(page.locator("#readings")).to_contain_text("agrees: PNEUMONIA")
+
+
+def test_the_slider_shows_what_a_threshold_gives_and_changes_nothing(page, address, ward, service):
+    arrays = service.predictor.bundle.reference()
+    scores, labels = service.predictor.calibrate(arrays["logits"]), arrays["labels"]
+    page.goto(f"{address}/explore")
+    slider = page.locator("#threshold")
+    expect(slider).to_be_enabled()
+    expect(page.locator("#threshold-value")).to_have_text(f"{service.predictor.threshold:.3f}")
+    slider.press("Home")
+    expect(page.locator("#sensitivity")).to_have_text("100.0 %")
+    expect(page.locator("#specificity")).to_have_text("0.0 %")
+    page.get_by_role("button", name="rule out").click()
+    called = scores >= service.predictor.rule_out
+    specificity = (~called)[labels == 0].mean()
+    expect(page.locator("#specificity")).to_have_text(f"{100 * specificity:.1f} %")
+    sensitivity = called[labels == 1].mean()
+    page.locator("#prevalence").fill("10")
+    found, alarmed = 0.1 * sensitivity, 0.9 * (1 - specificity)
+    expect(page.locator("#ppv")).to_have_text(f"{100 * found / (found + alarmed):.1f} %")
+    assert service.predictor.rule_out == service.predictor.operating_points["rule_out"].threshold
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("page", [1280, 390], indirect=True)
+def test_every_page_can_be_used_by_everybody(page, address, ward, theme):
+    page.context.add_cookies([{"name": "theme", "value": theme, "url": address}])
+    paths = ["", "upload", "explore", "model", "monitoring", "sign-in", "nowhere"]
+    for path in [*paths, *(f"studies/{ward[name]}" for name in ("urgent", "rejected"))]:
+        page.goto(f"{address}/{path}")
+        page.wait_for_timeout(300)
+        expect(page.get_by_text("Research use, not a diagnosis").first).to_be_in_viewport()
+        violations = Axe().run(page, options=RULES).response["violations"]
+        assert [(v["id"], v["nodes"][0]["html"]) for v in violations] == [], path
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= page.viewport_size["width"], path
