@@ -6,6 +6,7 @@ import hashlib
 import io
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import numpy as np
 import pytest
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
@@ -146,3 +147,39 @@ def test_a_report_is_final_once_a_person_has_read_the_study(api, submit):
     answer = api.get(f"{ROUTE}/{record['id']}", headers={"Accept": "application/fhir+json"})
     assert DiagnosticReport.model_validate(answer.json()).status == "final"
     assert "read it as PNEUMONIA" in answer.json()["conclusion"]
+
+
+def test_a_request_without_a_stated_length_is_limited_too(server):
+    boundary = b"----x"
+    head = (
+        b"--"
+        + boundary
+        + b'\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+    )
+
+    def stream():
+        yield head
+        for _ in range(64):
+            yield b"\0" * 65536
+
+    answer = httpx.post(
+        server + ROUTE,
+        content=stream(),
+        headers={"Content-Type": f"multipart/form-data; boundary={boundary.decode()}"},
+    )
+    assert answer.status_code == 413
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_what_nobody_foresaw_is_a_problem_with_all_headers(api, paint, monkeypatch, caplog):
+    from pneumoscope.records import Intake
+
+    def fail(*_):
+        raise RuntimeError("P-secret")
+
+    monkeypatch.setattr(Intake, "find_answer", fail)
+    answer = api.post(ROUTE, files={"file": ("x.png", paint())})
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "P-secret" not in answer.text

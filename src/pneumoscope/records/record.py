@@ -142,6 +142,9 @@ def open_record(
 ) -> Record:
     """Open a record where it is, or begin one.
 
+    What is not named is read from `PNEUMOSCOPE_RECORD`, `PNEUMOSCOPE_DATABASE` and
+    `PNEUMOSCOPE_LOG_HEAD`.
+
     Raises
     ------
     RecordError
@@ -149,7 +152,12 @@ def open_record(
     """
     place = find_record_folder(folder)
     try:
-        return Record(place, database or os.environ.get("PNEUMOSCOPE_DATABASE"), head=head)
+        kept = os.environ.get("PNEUMOSCOPE_LOG_HEAD")
+        return Record(
+            place,
+            database or os.environ.get("PNEUMOSCOPE_DATABASE"),
+            head=head or (Path(kept) if kept else None),
+        )
     except OSError as error:
         raise RecordError(
             f"{place} cannot hold a record: {error.strerror or error}; name another folder with "

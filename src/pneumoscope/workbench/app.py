@@ -31,6 +31,8 @@ def create_app(service: Service) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
+        # Addresses of requests may hold a patient's key: they are not traced.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.service = service
     add_problems(app)

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pneumoscope.errors import (
     ImageError,
@@ -75,28 +76,24 @@ def describe_problem(problem: Problem) -> Response:
 
 def add_problems(app: FastAPI) -> None:
     """Answer every error in one way: a problem for programs, a page for browsers."""
-
-    def answer(request: Request, problem: Problem) -> Response:
-        if wants_page(request):
-            page = show_failure(request, problem.status, problem.detail)
-            page.headers.update(problem.headers)
-            return page
-        return describe_problem(problem)
+    app.add_middleware(Failures)
 
     @app.exception_handler(Problem)
     def answer_problem(request: Request, error: Problem) -> Response:
-        return answer(request, error)
+        return _answer(request, error)
 
     @app.exception_handler(PneumoscopeError)
     def answer_own(request: Request, error: PneumoscopeError) -> Response:
         status = next((s for kind, s in _STATUS.items() if isinstance(error, kind)), 500)
         headers = {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
-        return answer(request, Problem(status, str(error), headers=headers))
+        return _answer(request, Problem(status, str(error), headers=headers))
 
     @app.exception_handler(HTTPException)
     def answer_http(request: Request, error: HTTPException) -> Response:
+        if isinstance(error.__cause__, Problem):  # a limit that was met while a form was read
+            return _answer(request, error.__cause__)
         headers = dict(error.headers or {})
-        return answer(request, Problem(error.status_code, str(error.detail), headers=headers))
+        return _answer(request, Problem(error.status_code, str(error.detail), headers=headers))
 
     @app.exception_handler(RequestValidationError)
     def answer_invalid(request: Request, error: RequestValidationError) -> Response:
@@ -108,12 +105,42 @@ def add_problems(app: FastAPI) -> None:
             f"{errors[0]['pointer']}: {errors[0]['detail']}" if errors else "see the description"
         )
         detail = f"The request is not as it should be: {first}."
-        return answer(request, Problem(422, detail, members={"errors": errors}))
+        return _answer(request, Problem(422, detail, members={"errors": errors}))
 
-    @app.exception_handler(Exception)
-    def answer_unknown(request: Request, error: Exception) -> Response:
-        # The path may name a study by its id; it never names a patient.
-        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return answer(
-            request, Problem(500, "Something went wrong inside the service; its log says what.")
-        )
+
+class Failures:
+    """Answers what nobody foresaw, within everything that stands before the routes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; an error becomes an answer, if none was begun."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def note(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        except Exception as error:
+            # The path may name a study by its id; it never names a patient.
+            _log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+            if begun:
+                raise
+            await _answer(
+                Request(scope), Problem(500, "Something went wrong inside; the log says what.")
+            )(scope, receive, send)
+
+
+def _answer(request: Request, problem: Problem) -> Response:
+    if wants_page(request):
+        page = show_failure(request, problem.status, problem.detail)
+        page.headers.update(problem.headers)
+        return page
+    return describe_problem(problem)

@@ -56,8 +56,7 @@ def _serve(settings: Settings, listener: socket.socket, on_start: Callable[[str]
             timeout_keep_alive=30,
             ssl_certfile=settings.certificate,
             ssl_keyfile=settings.private_key,
-            proxy_headers=settings.behind_proxy,
-            forwarded_allow_ips="*" if settings.behind_proxy else None,
+            proxy_headers=False,  # whom to believe about addresses, `security` knows better
             lifespan="off",
         )
         server = _Server(config, lambda: on_start(_describe(settings, listener)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter
@@ -15,6 +16,8 @@ from pneumoscope.workbench.service import Service
 router = APIRouter(tags=["events"])
 #: Seconds between signs of life, so that proxies keep the connection open.
 _PAUSE = 15.0
+#: Seconds after which a watcher has to come again, and be known still.
+_LONGEST = 900.0
 
 
 @router.get(
@@ -36,5 +39,8 @@ async def watch(service: ServiceDependency) -> StreamingResponse:
 
 async def _tell(service: Service) -> AsyncIterator[str]:
     yield "retry: 3000\n\n"
+    until = time.monotonic() + _LONGEST
     async for study in service.events.watch(pause=_PAUSE):
+        if time.monotonic() > until:
+            return
         yield f"event: study\ndata: {json.dumps({'id': study})}\n\n" if study else ": here\n\n"

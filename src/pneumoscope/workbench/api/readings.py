@@ -9,7 +9,7 @@ from typing import IO, Any
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
-from pneumoscope.records import Verdict, add_reading, find_study
+from pneumoscope.records import Verdict, add_reading, find_study, write_readings_zip
 from pneumoscope.workbench.api.dependencies import CallerDependency, ServiceDependency
 from pneumoscope.workbench.api.schemas import (
     ReadingIn,
@@ -54,9 +54,7 @@ def say(
 )
 def export(service: ServiceDependency) -> StreamingResponse:
     """Return studies with the labels that people gave, as a manifest that `train` takes."""
-    from pneumoscope.records.exporting import write_readings_zip
-
-    archive = tempfile.TemporaryFile()
+    archive = tempfile.TemporaryFile()  # noqa: SIM115 - closed when its last piece is sent
     try:
         write_readings_zip(service.record, archive)
     except BaseException:
