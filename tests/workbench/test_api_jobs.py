@@ -49,7 +49,11 @@ def test_an_archive_is_unpacked_and_its_names_are_labels_only(api, paint, tmp_pa
 
 
 def test_what_cannot_be_read_does_not_hinder_the_others(api, paint):
-    files = [("files", ("a.png", paint())), ("files", ("b.txt", b"no")), ("files", ("c.png", paint()))]
+    files = [
+        ("files", ("a.png", paint())),
+        ("files", ("b.txt", b"no")),
+        ("files", ("c.png", paint())),
+    ]
     job = api.post(ROUTE, files=files).json()
     state = _wait(api, job["id"])
     assert {study["name"]: study["status"] for study in state["studies"]}["b.txt"] == "error"

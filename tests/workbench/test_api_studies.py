@@ -6,11 +6,14 @@ import csv
 import io
 import json
 import threading
+import time
 import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from pneumoscope import images
 
@@ -178,3 +181,39 @@ def test_the_description_is_complete(api):
         for method, operation in methods.items():
             assert operation.get("description"), f"{method} {path}"
             assert operation.get("tags"), f"{method} {path}"
+
+
+def _write_dicom(pixels: np.ndarray, **attributes: str) -> bytes:
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = ComputedRadiographyImageStorage
+    dataset.SOPInstanceUID = generate_uid()
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.SamplesPerPixel, dataset.PixelRepresentation = 1, 0
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit = 15
+    dataset.PixelData = pixels.tobytes()
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    stream = io.BytesIO()
+    dataset.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("route", ["predictions", "jobs"])
+def test_a_dicom_file_says_itself_whose_it_is_and_when_it_was_taken(api, rng, route):
+    key = f"OWN-{route}"
+    pixels = rng.integers(0, 65536, (80, 80)).astype(np.uint16)
+    data = _write_dicom(pixels, PatientID=key, StudyDate="20260131", Modality="DX")
+    field = "file" if route == "predictions" else "files"
+    api.post(
+        f"/api/v1/{route}", files=[(field, ("x.dcm", data))], data={"patient": f"typed-{route}"}
+    )
+    for _ in range(200):
+        found = api.get("/api/v1/studies", params={"text": key}).json()["studies"]
+        if found:
+            break
+        time.sleep(0.05)
+    assert [(s["patient"], s["taken_on"]) for s in found] == [(key, "2026-01-31")]

@@ -11,6 +11,7 @@ import math
 import sys
 import warnings
 import zlib
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,7 @@ def decode_dicom(data: bytes, label: str) -> Radiograph:
                 photometric_interpretation=str(dataset.PhotometricInterpretation),
                 sha256=hash_bytes(data),
                 patient_id=_text(dataset, "PatientID"),
+                taken_on=_find_date(dataset),
                 modality=_text(dataset, "Modality"),
                 view=_text(dataset, "ViewPosition"),
                 source=label,
@@ -69,6 +71,16 @@ def decode_dicom(data: bytes, label: str) -> Radiograph:
         raise ImageError(
             f"{label} is a DICOM file that cannot be decoded: {describe_error(error)}."
         ) from error
+
+
+def _find_date(dataset: Dataset) -> date | None:
+    """Return the day of the acquisition, or else of the study; None where neither is a date."""
+    for keyword in ("AcquisitionDate", "StudyDate"):
+        try:
+            return datetime.strptime(_text(dataset, keyword) or "", "%Y%m%d").date()  # PS3.5 6.2
+        except ValueError:
+            continue
+    return None
 
 
 def _check_inflation(data: bytes, label: str) -> None:

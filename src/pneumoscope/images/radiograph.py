@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -41,6 +42,8 @@ class Radiograph:
     sha256: str
     """Of the file's bytes, or of the array's."""
     patient_id: str | None = None
+    taken_on: date | None = None
+    """As a DICOM header states it: of the acquisition, or else of the study."""
     modality: str | None = None
     """As a DICOM header states it, such as DX or CT; None of other files."""
     view: str | None = None

@@ -19,7 +19,7 @@ from pneumoscope.records.tables import Image, Patient, Prediction, State, Study,
 from pneumoscope.runtime import Decision, Finding, Status, WarningCode
 
 _URGENCY = {Decision.PNEUMONIA: Urgency.PNEUMONIA, Decision.REFER: Urgency.REFER}
-_NAME_LENGTH, _MESSAGE_LENGTH = 512, 2048
+_NAME_LENGTH, _MESSAGE_LENGTH, _KEY_LENGTH = 512, 2048, 256
 
 
 class PatientConflictError(RecordError):
@@ -72,7 +72,7 @@ def file_study(session: Session, submission: Submission) -> Study:
     if not submission.again:
         study = session.scalar(select(Study).where(Study.single == submission.image_sha256))
         if study is not None:
-            _complete(session, study, submission)
+            complete_study(session, study, submission.patient, submission.taken_on)
             return study
     if session.get(Image, submission.image_sha256) is None:
         session.add(Image(sha256=submission.image_sha256, size=submission.size, stored_at=_now()))
@@ -81,7 +81,7 @@ def file_study(session: Session, submission: Submission) -> Study:
         id=make_id(),
         single=None if submission.again else submission.image_sha256,
         image_sha256=submission.image_sha256,
-        patient_id=_find_patient(session, submission.patient),
+        patient_id=find_patient(session, submission.patient),
         name=submission.name[:_NAME_LENGTH],
         taken_on=submission.taken_on,
         received_at=_now(),
@@ -220,20 +220,35 @@ def _read_map(stored: bytes) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.frombuffer(stored, "<f4").reshape(side, side).astype(np.float32)
 
 
-def _complete(session: Session, study: Study, submission: Submission) -> None:
-    """Add what an earlier submission of the same image left out; nothing is replaced."""
-    if submission.patient:
-        patient = _find_patient(session, submission.patient)
-        if study.patient_id not in {None, patient}:
+def complete_study(
+    session: Session, study: Study, patient: str | None, taken_on: date | None
+) -> None:
+    """Add what was left out about a study; nothing is replaced.
+
+    Raises
+    ------
+    PatientConflictError
+        It is filed under another patient.
+    """
+    if patient:
+        known = session.scalar(select(Patient.id).where(Patient.key == patient))
+        if study.patient_id is not None and study.patient_id != known:
             raise PatientConflictError(
                 "This image is filed under another patient: check the patient, or ask for a "
                 "study of its own."
             )
-        study.patient_id = patient
-    study.taken_on = study.taken_on or submission.taken_on
+        study.patient_id = find_patient(session, patient)
+    study.taken_on = study.taken_on or taken_on
 
 
-def _find_patient(session: Session, key: str | None) -> str | None:
+def clean_key(key: str | None) -> str | None:
+    """Return a patient's key of a file's header as it is kept; None where there is none."""
+    shown = "".join(c for c in key or "" if c.isprintable()).strip()
+    return shown[:_KEY_LENGTH] or None
+
+
+def find_patient(session: Session, key: str | None) -> str | None:
+    """Return the id of a patient, who is added if not known; None where no key is given."""
     if not key:
         return None
     found = session.scalar(select(Patient.id).where(Patient.key == key))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from sqlalchemy import select
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from pneumoscope._files import hash_bytes
 from pneumoscope.errors import OverloadedError, RecordError
 from pneumoscope.records.answering import Answered, Filed, file_answers
-from pneumoscope.records.filing import Submission, Terms, ask, file_study
+from pneumoscope.records.filing import Submission, Terms, ask, clean_key, file_study
 from pneumoscope.records.queue import count_waiting
 from pneumoscope.records.queue_worker import QueueWorker
 from pneumoscope.records.record import Record
@@ -187,9 +187,13 @@ class Intake:
         try:
             with self.record.keep_images():
                 self.record.images.put(sent.data)
-                entry = Answered(
-                    _describe(sent, sha256), self.terms, answer.finding, answer.timings
+                submission = replace(
+                    _describe(sent, sha256),
+                    # What the file says of itself goes before what is said about it.
+                    patient=clean_key(answer.patient) or sent.patient,
+                    taken_on=answer.taken_on or sent.taken_on,
                 )
+                entry = Answered(submission, self.terms, answer.finding, answer.timings)
                 filed = self.writer.join(file_answers, entry).result()
             if filed.is_new:
                 self._on_change([filed.study_id])

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from concurrent.futures import Future
+from datetime import date
 from typing import NamedTuple
 
 from pneumoscope.errors import ImageError, OverloadedError
@@ -15,12 +16,15 @@ from pneumoscope.runtime.predictor import Predictor
 
 
 class Answer(NamedTuple):
-    """A finding, and what it took."""
+    """A finding, what it took, and what the file says of itself."""
 
     finding: Finding
     timings: dict[str, float]
     """Milliseconds: `decode`, `wait` (for the batch before), `forward` (of the whole batch) and
     `total` since it was asked for."""
+    patient: str | None = None
+    """By the file's own header."""
+    taken_on: date | None = None
 
 
 class _Waiting(NamedTuple):
@@ -134,7 +138,8 @@ class Batcher:
                 "forward": forward,
                 "total": _since(entry.asked),
             }
-            entry.future.set_result(Answer(finding, timings))
+            stated = entry.prepared.radiograph
+            entry.future.set_result(Answer(finding, timings, stated.patient_id, stated.taken_on))
 
 
 def _since(start: float) -> float:
