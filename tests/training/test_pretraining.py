@@ -134,6 +134,7 @@ def test_the_command_asks_for_no_label(phantoms, tmp_path):
     )
     assert answer.exit_code == 0, answer.output
     assert "Pretrained on 30 images, labels unseen" in answer.output
+    assert "Next, on labelled images: pneumoscope train DATA --weights" in answer.output
 
 
 def _list_files(folder):

@@ -90,4 +90,4 @@ def pretrain(
         f"Pretrained on {result.images} images, labels unseen; in the last epoch "
         f"{result.agreement:.0%} of their looks were known again."
     )
-    typer.echo(f"Next: pneumoscope train {request.data} --weights {result.backbone}")
+    typer.echo(f"Next, on labelled images: pneumoscope train DATA --weights {result.backbone}")
