@@ -188,28 +188,30 @@ def test_an_image_that_is_being_filed_is_not_swept(record, file):
 
 
 def test_writers_that_follow_each_other_do_not_keep_a_deletion_out(sqlite_record):
-    """Two writers overlap all the time, so that somebody always holds the images."""
-    stop, begun = threading.Event(), threading.Barrier(3)
+    """Eight writers overlap all the time, so that somebody always holds the images."""
+    stop, begun = threading.Event(), threading.Barrier(9)
 
     def write():
         begun.wait()
         while not stop.is_set():
             with sqlite_record.keep_images():
-                time.sleep(0.02)
+                time.sleep(0.05)
 
-    writers = [threading.Thread(target=write) for _ in range(2)]
+    writers = [threading.Thread(target=write) for _ in range(8)]
     for writer in writers:
         writer.start()
     begun.wait()
+    time.sleep(0.3)  # until they are out of step
     deleted = threading.Event()
 
     def delete():
         with sqlite_record.delete_images():
             deleted.set()
 
-    threading.Thread(target=delete).start()
+    deletion = threading.Thread(target=delete)
+    deletion.start()
     was_deleted = deleted.wait(5)
     stop.set()
-    for writer in writers:
-        writer.join()
+    for thread in (*writers, deletion):
+        thread.join()
     assert was_deleted
