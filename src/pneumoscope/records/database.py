@@ -38,7 +38,7 @@ class Database:
         The address is not understood, nobody answers there, or what lies there is newer.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         self.url = _read_url(url)
         self.engine = _create_engine(self.url)
         self._writing = self.engine.execution_options(writes=True)
@@ -127,7 +127,7 @@ class Database:
             yield connection
 
 
-def _read_url(url: str) -> URL:
+def _read_url(url: str | URL) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from pneumoscope.records.tables import Prediction, State, Study
 
 #: A prediction that ended so many workers is not begun again.
-MAX_ATTEMPTS = 3
+MAX_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,9 @@ class Claim:
 def claim(session: Session, worker: str, most: int, bundle: str) -> list[Claim]:
     """Take predictions from the head of the queue for a worker.
 
+    What was begun before, by a worker that ended, is taken alone: whatever it was that ended the
+    worker, the others are not held to it.
+
     Parameters
     ----------
     worker
@@ -43,8 +46,9 @@ def claim(session: Session, worker: str, most: int, bundle: str) -> list[Claim]:
         .order_by(Prediction.asked_at)
         .limit(most)
     ).all()
+    begun = [row for row in rows if row[0].attempts > 0]
     claims = []
-    for prediction, name in rows:
+    for prediction, name in begun[:1] or rows:
         prediction.state = State.RUNNING
         prediction.claimed_by = worker
         prediction.attempts += 1

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import platformdirs
+from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
 from pneumoscope.errors import RecordError
@@ -50,7 +51,9 @@ class Record:
         self.folder = folder
         self.images = ContentStore(folder / "images")
         self.head = HeadFile(head or folder / "head.json")
-        self.database = Database(database or f"sqlite:///{folder / 'record.sqlite'}")
+        # Not as text: a folder's name may hold what an address gives a meaning.
+        own = URL.create("sqlite", database=str(folder / "record.sqlite"))
+        self.database = Database(database or own)
         try:
             if self.database.find_revision() != REVISION:
                 self.database.migrate()

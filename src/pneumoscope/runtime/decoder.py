@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pneumoscope._extras import require_extra
-from pneumoscope.errors import ImageError
+from pneumoscope.errors import ImageError, ServiceError
 from pneumoscope.images import PreprocessingSpec, Radiograph, read, reduce_to_square, resample
+
+if TYPE_CHECKING:
+    from pebble import ProcessPool
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,6 +29,8 @@ TIMEOUT = 20.0
 MAX_MEMORY = 3 * 2**30
 #: A process is replaced after so many images: what a codec leaks does not add up.
 _MAX_TASKS = 20_000
+#: Seconds that a process may take to start, on a machine that has much else to do.
+_START = 120.0
 
 
 class Prepared(NamedTuple):
@@ -51,22 +58,27 @@ class Decoder:
     ------
     MissingExtraError
         The extra `serve` is not installed.
+    ServiceError
+        No process can be started.
     """
 
     def __init__(
         self, spec: PreprocessingSpec, *, workers: int = 2, timeout: float = TIMEOUT
     ) -> None:
         require_extra("serve", "pebble", purpose="Decoding in processes of their own")
-        from pebble import ProcessPool
-
         self._spec = spec
+        self._workers = workers
         self._timeout = timeout
-        self._pool = ProcessPool(
-            max_workers=workers,
-            max_tasks=_MAX_TASKS,
-            initializer=_limit,
-            context=multiprocessing.get_context("spawn"),  # a fork would copy other threads' locks
-        )
+        self._closed = False
+        self._lock = threading.Lock()
+        self._pool = self._open()
+        # They start now, not when somebody waits; and where they cannot, that is said now.
+        try:
+            for started in [self._pool.schedule(os.getpid) for _ in range(workers)]:
+                started.result(_START)
+        except Exception as error:
+            self.close()
+            raise ServiceError(f"No process that reads images can be started: {error}.") from error
 
     def prepare(self, data: bytes, name: str) -> Future[Prepared]:
         """Read an image's bytes and resample it; an `ImageError` says why that is impossible."""
@@ -90,14 +102,36 @@ class Decoder:
             else:
                 future.set_exception(self._explain(error, name))
 
-        task = self._pool.schedule(work, args=args, kwargs=kwargs, timeout=self._timeout)
-        task.add_done_callback(hand_over)
+        self._schedule(work, args, kwargs).add_done_callback(hand_over)
         return future
 
     def close(self) -> None:
         """End the processes; what they were at is given up."""
+        self._closed = True
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
+
+    def _open(self) -> ProcessPool:
+        from pebble import ProcessPool
+
+        return ProcessPool(
+            max_workers=self._workers,
+            max_tasks=_MAX_TASKS,
+            initializer=_limit,
+            context=multiprocessing.get_context("spawn"),  # a fork would copy other threads' locks
+        )
+
+    def _schedule(
+        self, work: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Future[T]:
+        with self._lock:
+            if not self._pool.active and not self._closed:
+                # The pool itself broke, as when no process could be started for a while.
+                self._pool = self._open()
+            task: Future[T] = self._pool.schedule(
+                work, args=args, kwargs=kwargs, timeout=self._timeout
+            )
+            return task
 
     def _explain(self, error: BaseException, name: str) -> BaseException:
         from pebble import ProcessExpired

@@ -59,22 +59,32 @@ def _serve(settings: Settings, listener: socket.socket, on_start: Callable[[str]
             proxy_headers=False,  # whom to believe about addresses, `security` knows better
             lifespan="off",
         )
-        server = _Server(config, lambda: on_start(_describe(settings, listener)))
+        server = _Server(
+            config, lambda: on_start(_describe(settings, listener)), service.events.close
+        )
         server.run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """A server that says when it is ready."""
+    """A server that says when it is ready, and when it begins to stop."""
 
-    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_start: Callable[[], None], on_stop: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._on_start = on_start
+        self._on_stop = on_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to take requests."""
         await super().startup(sockets)
         if not self.should_exit:
             self._on_start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let those go who wait for events, and then finish what was begun."""
+        self._on_stop()
+        await super().shutdown(sockets)
 
 
 def _listen(settings: Settings) -> socket.socket:

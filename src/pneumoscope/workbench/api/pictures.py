@@ -9,9 +9,8 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from pneumoscope.records import Study, read_finding
-from pneumoscope.runtime import Finding
-from pneumoscope.workbench import previews
+from pneumoscope.records import Image, Study, read_finding
+from pneumoscope.runtime import Finding, previews
 from pneumoscope.workbench.api.dependencies import ServiceDependency, find_prediction
 from pneumoscope.workbench.api.schemas import describe_problems
 from pneumoscope.workbench.preview_store import PreviewStore
@@ -54,7 +53,7 @@ async def show_thumbnail(service: ServiceDependency, study_id: str) -> Response:
         data = await run_sync(service.record.images.get, sha256)
         drawn = service.intake.decoder.run("The image", previews.draw_thumbnail, data)
         picture = await asyncio.wrap_future(drawn)
-        await run_sync(store.put, sha256, picture)
+        await run_sync(_keep_thumbnail, service, store, sha256, picture)
     return Response(picture, media_type="image/jpeg", headers=_KEPT)
 
 
@@ -91,6 +90,13 @@ async def show_heatmap(service: ServiceDependency, prediction_id: str) -> Respon
         service.intake.decoder.run("The image", previews.draw_heatmap_picture, data, finding)
     )
     return Response(picture, media_type="image/jpeg", headers=_KEPT)
+
+
+def _keep_thumbnail(service: Service, store: PreviewStore, sha256: str, picture: bytes) -> None:
+    """Keep a thumbnail, unless its image was deleted while it was drawn."""
+    with service.record.keep_images(), service.record.read() as session:
+        if session.get(Image, sha256) is not None:
+            store.put(sha256, picture)
 
 
 def _find_image(service: Service, study_id: str) -> str:

@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pneumoscope.images import Geometry, read, spread_over_image
-from pneumoscope.runtime import Finding, encode_heatmap, paint_influence, scale_map
+from pneumoscope.runtime.finding import Finding
+from pneumoscope.runtime.heatmap import encode_heatmap, paint_influence, scale_map
 
 #: Sides of pictures, in pixels.
 THUMBNAIL, OVERLAY = 160, 512
+#: What errors call an image whose name they are not told.
+_NAME = "The image"
 
 
 class RawPixels(NamedTuple):
@@ -29,7 +32,7 @@ class RawPixels(NamedTuple):
 
 def draw_thumbnail(data: bytes) -> bytes:
     """Return a small JPEG of an image's bytes."""
-    radiograph = read(data, target_size=THUMBNAIL)
+    radiograph = read(data, name=_NAME, target_size=THUMBNAIL)
     picture = Image.fromarray(radiograph.to_grey())
     picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     return _encode(picture, "JPEG", quality=80)
@@ -37,7 +40,7 @@ def draw_thumbnail(data: bytes) -> bytes:
 
 def unfold_pixels(data: bytes) -> RawPixels:
     """Return all pixels of an image's bytes."""
-    radiograph = read(data)
+    radiograph = read(data, name=_NAME)
     height, width = radiograph.pixels.shape
     pixels = radiograph.pixels
     raw = pixels.astype("<u2").tobytes() if radiograph.bits > 8 else _narrow(pixels).tobytes()
@@ -71,7 +74,7 @@ def draw_heatmap_picture(data: bytes, finding: Finding) -> bytes:
 
 def measure_image(data: bytes) -> tuple[int, int]:
     """Return width and height of an image's bytes, in pixels, once upright."""
-    return read(data, target_size=THUMBNAIL).original_size
+    return read(data, name=_NAME, target_size=THUMBNAIL).original_size
 
 
 def place_map(finding: Finding, geometry: Geometry) -> Finding:
