@@ -33,6 +33,7 @@ check: lint types  ## What a commit must pass, besides the tests
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/bandit -q -r src -ll
 
 types: $(STAMP)
 	$(VENV)/bin/mypy

@@ -185,7 +185,7 @@ def _begin_sqlite(connection: Connection) -> None:
 def _find_revision(connection: Connection) -> str | None:
     if _STEPS not in inspect(connection).get_table_names():
         return None
-    found = connection.execute(text(f"SELECT version_num FROM {_STEPS}")).scalar()
+    found = connection.execute(text(f"SELECT version_num FROM {_STEPS}")).scalar()  # nosec B608
     return None if found is None else str(found)
 
 
