@@ -98,7 +98,7 @@ def _download(url: str, path: Path, progress: Callable[[int, int], None] | None)
         raise ValueError(f"an address starts with http://, https:// or file://, not {url!r}")
     digest = hashlib.sha256()
     request = urllib.request.Request(url, headers={"User-Agent": f"pneumoscope/{__version__}"})
-    opened = urllib.request.urlopen(request, timeout=_TIMEOUT_S)  # nosec B310 - checked above
+    opened = urllib.request.urlopen(request, timeout=_TIMEOUT_S)  # checked above # nosec B310
     with opened as answer, path.open("wb") as stream:
         total = int(answer.headers.get("Content-Length") or 0)
         done = 0

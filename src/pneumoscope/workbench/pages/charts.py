@@ -57,7 +57,7 @@ def draw_shares(stability: Stability) -> Markup:
                 f'y="{height - tall:.1f}" height="{tall:.1f}"/>'
             )
     label = "Share in each bin, calibration part beside the latest answers"
-    return Markup(  # nosec B704 - numbers and words of ours
+    return Markup(  # numbers and words of ours # nosec B704
         f'<svg class="chart shares" viewBox="0 0 160 {height}" role="img" aria-label="{label}">'
         f"{''.join(parts)}</svg>"
     )
@@ -92,7 +92,7 @@ def draw_roc(
         f'<text x="{left + 145}" y="{top + 330}" text-anchor="end">0.8</text>',
         f'<text x="{left + 330}" y="{top + 336}" text-anchor="end" dy="-8" dx="-4">0.2</text>',
     ]
-    return Markup(  # nosec B704 - numbers and words of ours
+    return Markup(  # numbers and words of ours # nosec B704
         f'<svg id="roc" class="chart roc" viewBox="0 0 {left + side + 14} {top + side + 38}" '
         'role="img" aria-labelledby="roc-title">'
         '<title id="roc-title">ROC curve of the calibration part</title>'
@@ -168,7 +168,7 @@ def _draw_stacks(
         x = _LEFT + (place + {"start": 0, "middle": 0.5, "end": 1}[anchor]) * step
         text = f"{days[place]:%d %b}".lstrip("0")
         parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - 6}" text-anchor="{anchor}">{text}</text>')
-    return Markup(  # nosec B704 - numbers and words of ours
+    return Markup(  # numbers and words of ours # nosec B704
         f'<svg class="chart stacks" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
         f'aria-label="{label}; the table below has the numbers">{"".join(parts)}</svg>'
     )

@@ -93,4 +93,4 @@ def render_markdown(text: str) -> Markup:
     html = markdown.renderer.render(tokens, markdown.options, {})
     for old, new in _ACCESSIBLE:
         html = html.replace(old, new)
-    return Markup(html)  # nosec B704 - markdown-it escapes what is HTML in the card
+    return Markup(html)  # markdown-it escapes what is HTML in the card # nosec B704
