@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable
 
@@ -41,7 +42,12 @@ def run_service(settings: Settings, *, on_start: Callable[[str], None]) -> None:
             record.read() as session,
         ):
             check_binding(settings, has_accounts(session))
-        _serve(settings, listener, on_start)
+        # Uvicorn raises a signal again once it has stopped: it must not end us before the rest has.
+        before = signal.signal(signal.SIGTERM, lambda *_: None)
+        try:
+            _serve(settings, listener, on_start)
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _serve(settings: Settings, listener: socket.socket, on_start: Callable[[str], None]) -> None:

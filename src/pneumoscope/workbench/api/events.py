@@ -28,7 +28,7 @@ _LONGEST = 900.0
         **describe_problems(401, 403, 429),
     },
 )
-async def watch(service: ServiceDependency) -> StreamingResponse:
+async def watch_studies(service: ServiceDependency) -> StreamingResponse:
     """Stream an event `study` with the id of each study that comes, is answered or is read."""
     return StreamingResponse(
         _tell(service),

@@ -88,7 +88,7 @@ async def submit_image(
         **describe_problems(401, 403, 404, 429),
     },
 )
-def show_one(request: Request, service: ServiceDependency, prediction_id: str) -> Response:
+def read_prediction(request: Request, service: ServiceDependency, prediction_id: str) -> Response:
     """Return an answer: as our record, or as a FHIR R4 DiagnosticReport where one accepts that."""
     with service.record.read() as session:
         prediction, study = find_prediction(session, prediction_id)

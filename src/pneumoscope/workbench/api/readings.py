@@ -28,7 +28,7 @@ router = APIRouter(tags=["readings"])
     response_model=ReadingOut,
     responses=describe_problems(401, 403, 404, 422, 429),
 )
-def say(
+def file_reading(
     service: ServiceDependency, caller: CallerDependency, study_id: str, reading: ReadingIn
 ) -> dict[str, Any]:
     """Write down what a reader says; the model's answer stays as it is."""
@@ -52,7 +52,7 @@ def say(
         **describe_problems(401, 403, 429),
     },
 )
-def export(service: ServiceDependency) -> StreamingResponse:
+def export_labels(service: ServiceDependency) -> StreamingResponse:
     """Return studies with the labels that people gave, as a manifest that `train` takes."""
     archive = tempfile.TemporaryFile()  # noqa: SIM115 - closed when its last piece is sent
     try:

@@ -33,7 +33,7 @@ _UNKNOWN = "There is no such study; it may have been deleted."
 
 
 @router.get("/studies", response_model=StudyPage, responses=describe_problems(401, 403, 422, 429))
-def show_worklist(
+def list_worklist(
     service: ServiceDependency,
     decision: Annotated[
         Literal["NORMAL", "PNEUMONIA", "REFER", "REJECTED", "ERROR", "WAITING"] | None, Query()
@@ -56,7 +56,7 @@ def show_worklist(
     response_model=StudyDetail,
     responses=describe_problems(401, 403, 404, 429),
 )
-def show_one(service: ServiceDependency, study_id: str) -> dict[str, Any]:
+def read_study(service: ServiceDependency, study_id: str) -> dict[str, Any]:
     """Return a study with all that was said about it, and the patient's other studies."""
     with service.record.read() as session:
         row = find_study(session, study_id)
@@ -73,7 +73,7 @@ def show_one(service: ServiceDependency, study_id: str) -> dict[str, Any]:
     dependencies=[Depends(require(Role.ADMIN))],
     responses=describe_problems(401, 403, 404, 429),
 )
-def delete_one(service: ServiceDependency, study_id: str) -> Response:
+def delete_study(service: ServiceDependency, study_id: str) -> Response:
     """Delete a study with its answers and readings, and its image if no other study has it."""
     with service.record.read() as session:
         if find_study(session, study_id) is None:
