@@ -98,6 +98,20 @@ def test_nobody_is_signed_in_after_a_restore(record, tmp_path):
         assert sign_in(restored, "ada", PASSWORD)
 
 
+@pytest.mark.parametrize("name", ["new?mode=ro", "new#1", "new%41 @:b"])
+def test_a_folder_whose_name_an_address_would_read_otherwise_gets_all_rows(
+    sqlite_record, file, tmp_path, name
+):
+    file(sqlite_record, label="NORMAL")
+    back_up(sqlite_record, tmp_path / "back?up#1")
+    place = tmp_path / "outer" / name
+    found = restore(place, None, tmp_path / "back?up#1")
+    assert (found.problems, found.answers, found.readings) == ((), 1, 1)
+    assert [path.name for path in place.parent.iterdir()] == [name]
+    with Record(place) as restored:
+        assert _read_all(restored) == _read_all(sqlite_record)
+
+
 def test_a_backup_is_closed_to_others(sqlite_record, file, tmp_path):
     file(sqlite_record)
     back_up(sqlite_record, tmp_path / "backup")

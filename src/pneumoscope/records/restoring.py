@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Column, TypeDecorator, func, insert, select
 from sqlalchemy import Table as SqlTable
+from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session as DatabaseSession
 
 from pneumoscope._files import build_folder
@@ -95,7 +96,8 @@ def _write(
         if database is None:
             staging = stack.enter_context(build_folder(folder))
             (staging / "record.sqlite").touch(mode=0o600)
-            within = Database(f"sqlite:///{staging / 'record.sqlite'}")
+            # Not as text: a folder's name may hold what an address gives a meaning.
+            within = Database(URL.create("sqlite", database=str(staging / "record.sqlite")))
             session = stack.enter_context(_begin(stack.enter_context(closing(within))))
         else:
             other = stack.enter_context(closing(Database(database)))
