@@ -67,6 +67,11 @@ class Client:
         if not self.server.startswith(("http://", "https://")):
             raise ServiceError(f"A service's address begins with http:// or https://: {server}.")
         token = token or os.environ.get("PNEUMOSCOPE_TOKEN")
+        if token and not (token.isascii() and token.isprintable()):
+            raise ServiceError(
+                "A token is one line of plain letters and digits, as `pneumoscope token create` "
+                "prints it: PNEUMOSCOPE_TOKEN holds something else."
+            )
         self._http = httpx.Client(
             base_url=f"{self.server}/api/v1",
             headers={"Authorization": f"Bearer {token}"} if token else {},
@@ -156,8 +161,11 @@ class Client:
             try:
                 response = self._http.request(method, path, **request)
             except httpx.HTTPError as error:
+                advice = ""
+                if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                    advice = "; for a certificate of your own set SSL_CERT_FILE to its PEM file"
                 raise ServiceError(
-                    f"{self.server} cannot be reached: {_first_line(error)}."
+                    f"{self.server} cannot be reached: {_first_line(error)}{advice}."
                 ) from error
             if response.status_code not in {429, 503} or not left:
                 break
@@ -243,6 +251,13 @@ def _open(response: Any, server: str) -> dict[str, Any]:
         raise OverloadedError(f"{server}: {detail}")
     if "record" in body:
         raise ImageError(detail)
+    if response.status_code == 401:
+        raise ServiceError(
+            f"{server} wants a token that it knows: set PNEUMOSCOPE_TOKEN to one of `pneumoscope "
+            "token create`."
+        )
+    if response.status_code == 404 and "type" not in body:
+        raise ServiceError(f"{server} is not the address of a Pneumoscope service.")
     raise ServiceError(f"{server}: {detail}")
 
 

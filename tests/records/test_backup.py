@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sqlite3
 import tempfile
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
@@ -172,6 +174,18 @@ def test_tampering_is_not_washed_off_by_a_backup(sqlite_record, file, tmp_path, 
     assert before
     back_up(sqlite_record, tmp_path / "backup")
     assert restore(tmp_path / "new", None, tmp_path / "backup").problems == before
+
+
+def test_rows_without_those_that_they_name_are_refused_in_a_sentence(
+    sqlite_record, file, tmp_path
+):
+    file(sqlite_record)
+    with closing(sqlite3.connect(sqlite_record.folder / "record.sqlite")) as tool, tool:
+        tool.execute("DELETE FROM studies")
+    back_up(sqlite_record, tmp_path / "backup")
+    with pytest.raises(RecordError, match="The new database cannot be used: FOREIGN KEY"):
+        restore(tmp_path / "new", None, tmp_path / "backup")
+    assert {path.name for path in tmp_path.iterdir()} == {"record", "backup"}
 
 
 def test_a_head_that_was_taken_away_stays_away(sqlite_record, file, tmp_path):

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import delete, text
 
 from pneumoscope.records.log import ORIGIN, Head, HeadFile, append_entry, commit_to, find_breaks
 from pneumoscope.records.record import Record
+from pneumoscope.records.tables import LogEntry
+from pneumoscope.records.verification import verify_record
 
 _WORD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=9)
 _ENTRY = st.tuples(_WORD, st.none() | _WORD, st.none() | _WORD)
@@ -97,3 +99,33 @@ def test_what_is_undone_is_not_logged(record):
         log_and_fail()
     assert _find_all(record) == []
     assert record.head.read().seq == 0
+
+
+def test_a_head_elsewhere_begins_beside_a_log_that_fits_and_sees_a_cut_tail(tmp_path):
+    outside = tmp_path / "elsewhere" / "head.json"
+    with Record(tmp_path / "record") as record:
+        record.write(lambda session: append_entry(session, "one"))
+    with Record(tmp_path / "record", head=outside) as record:
+        assert HeadFile(outside).read() == record.head.read()
+        record.write(lambda session: append_entry(session, "two"))
+        assert HeadFile(outside).read().seq == 2
+        with record.database.begin() as session:
+            session.execute(delete(LogEntry).where(LogEntry.seq == 2))
+        record.head.path.unlink()  # whoever cuts the tail can change what lies beside it
+        found = verify_record(record, log_head=outside).problems
+    assert any("cut off" in problem for problem in found)
+
+
+def test_what_was_committed_stands_where_the_head_cannot_be_written(tmp_path, monkeypatch, caplog):
+    with Record(tmp_path / "record") as record:
+
+        def fail(*_):
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(HeadFile, "advance", fail)
+            record.write(lambda session: append_entry(session, "one"))
+        assert "cannot be written" in caplog.text
+        record.write(lambda session: append_entry(session, "two"))
+        assert record.head.read().seq == 2
+        assert verify_record(record).problems == ()

@@ -67,6 +67,21 @@ def test_verify_ends_with_1_where_something_is_wrong(run, record, file):
     assert answer.out.endswith(": 1 problem.\n")
 
 
+@pytest.mark.parametrize(
+    "statement", ["DROP TABLE readings", "ALTER TABLE readings DROP COLUMN comment"]
+)
+def test_a_table_that_was_taken_away_is_told_in_a_sentence(run, record, statement, tmp_path):
+    with record.database.begin() as session:
+        session.execute(text(statement))
+    for arguments in (["verify"], ["backup", tmp_path / "backup"]):
+        answer = run(*arguments)
+        assert answer.code == 2
+        assert answer.err.startswith(f"error: The database of {record.folder} cannot be used: ")
+        assert "readings" in answer.err
+        assert answer.err.endswith("; where it was damaged, restore a backup.\n")
+        assert answer.err.count("\n") == 1
+
+
 def test_a_head_is_accepted_on_request_only(run, record, file):
     file(record)
     record.head.path.unlink()

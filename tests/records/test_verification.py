@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 from sqlalchemy import text
@@ -87,6 +89,33 @@ def test_a_change_behind_its_back_is_found(record, file, statement, problem):
     _tamper(record, statement)
     problems = verify_record(record).problems
     assert any(problem.format(user=user, **filed._asdict()) in found for found in problems)
+
+
+DELETIONS = [
+    ("studies", ["The answer {prediction} is of the study {study},",
+                 "The reading {reading} is of the study {study},"]),
+    ("images", ["The answer {prediction} is of the image {image},",
+                "The study {study} is of the image {image},"]),
+    ("patients", ["The study {study} is of the patient "]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("table", "problems"), DELETIONS, ids=[d[0] for d in DELETIONS])
+def test_rows_that_were_deleted_from_under_others_are_found(sqlite_record, file, table, problems):
+    """The `sqlite3` tool checks no foreign keys unless told to."""
+    filed = file(sqlite_record, label="NORMAL", patient="anna")
+    waiting = file(sqlite_record, b"waits", decision=None, patient="bert")
+    with closing(sqlite3.connect(sqlite_record.folder / "record.sqlite")) as tool, tool:
+        tool.execute(f"DELETE FROM {table}")
+    found = verify_record(sqlite_record).problems
+    expected = {
+        sentence.format(**one._asdict()) for one in (filed, waiting) for sentence in problems
+    }
+    expected.discard(f"The reading None is of the study {waiting.study},")
+    assert all(problem.endswith(", which has no row.") for problem in found)
+    assert len(found) == len(expected)
+    for sentence in expected:
+        assert any(problem.startswith(sentence) for problem in found)
 
 
 def test_a_row_that_the_log_says_was_removed_is_found(record, file):

@@ -91,3 +91,11 @@ def test_a_job_without_files_is_refused(api):
     answer = api.post(ROUTE, data={"patient": "P"})
     assert answer.status_code == 422
     assert "files" in answer.json()["detail"]
+
+
+def test_a_job_of_known_images_alone_can_be_asked_for(api, paint):
+    data = paint()
+    api.post("/api/v1/predictions", files={"file": ("x.png", data)})
+    job = api.post(ROUTE, files=[("files", ("y.png", data))]).json()
+    state = api.get(f"{ROUTE}/{job['id']}").json()
+    assert (state["total"], state["done"]) == (1, 1)

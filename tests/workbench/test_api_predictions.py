@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
 from PIL import Image
+from sqlalchemy.exc import OperationalError
 
 from pneumoscope.runtime import RECORD_FIELDS, load
 
@@ -183,3 +185,31 @@ def test_what_nobody_foresaw_is_a_problem_with_all_headers(api, paint, monkeypat
     assert answer.headers["content-type"] == "application/problem+json"
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert "P-secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "disk of the record is full"),
+        (OperationalError("INSERT", {}, Exception("connection refused")), "database does not"),
+    ],
+)
+def test_a_full_disk_and_a_database_that_is_away_are_said_and_passing(
+    api, paint, monkeypatch, error, said
+):
+    from pneumoscope.records.content_store import ContentStore
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(ContentStore, "put", fail)
+    answer = api.post(ROUTE, files={"file": ("x.png", paint())})
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "30"
+    assert said in answer.json()["detail"]
+
+
+def test_an_archive_is_told_where_it_belongs(api):
+    answer = api.post(ROUTE, files={"file": ("many.zip", b"PK\x03\x04" + b"\0" * 60)})
+    assert answer.status_code == 422
+    assert "/api/v1/jobs" in answer.json()["detail"]

@@ -217,3 +217,9 @@ def test_a_dicom_file_says_itself_whose_it_is_and_when_it_was_taken(api, rng, ro
             break
         time.sleep(0.05)
     assert [(s["patient"], s["taken_on"]) for s in found] == [(key, "2026-01-31")]
+    again = api.post(
+        f"/api/v1/{route}", files=[(field, ("x.dcm", data))], data={"patient": f"typed-{route}"}
+    )
+    assert again.status_code in {200, 202}
+    assert not again.json().get("errors")
+    assert api.get("/api/v1/studies", params={"text": f"typed-{route}"}).json()["total"] == 0

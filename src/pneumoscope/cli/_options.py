@@ -78,6 +78,15 @@ RecordOption = Annotated[
         help="Folder of the record; PNEUMOSCOPE_RECORD, or the user's own, by default.",
     ),
 ]
+LogHeadOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--log-head",
+        metavar="FILE",
+        help="Where the log's last hash is kept too, best where the database's owner cannot write; "
+        "PNEUMOSCOPE_LOG_HEAD by default.",
+    ),
+]
 DatabaseOption = Annotated[
     str | None,
     typer.Option(

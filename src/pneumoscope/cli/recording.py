@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pneumoscope.cli._options import DatabaseOption, QuietOption, RecordOption
+from pneumoscope.cli._options import DatabaseOption, LogHeadOption, QuietOption, RecordOption
 
 if TYPE_CHECKING:
     from pneumoscope.records import Forgotten, Record
@@ -57,6 +59,7 @@ def verify(
     images: Annotated[
         bool, typer.Option("--images", help="Read and hash every image too; lengths only, if not.")
     ] = False,
+    log_head: LogHeadOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Say whether anything was changed, taken out or cut off behind the service's back.
@@ -67,13 +70,14 @@ def verify(
     ```console
     $ pneumoscope record verify
     $ pneumoscope record verify --images
+    $ pneumoscope record verify --log-head /var/lib/pneumoscope-head/head.json
     ```
     """
     from pneumoscope.cli._progress import show_progress
     from pneumoscope.records import verify_record
 
     with _open(folder, database) as opened, show_progress("Looking", quiet=quiet) as progress:
-        found = verify_record(opened, images=images, progress=progress)
+        found = verify_record(opened, images=images, log_head=log_head, progress=progress)
     for problem in found.problems:
         typer.echo(problem)
     if found.unlisted:
@@ -304,18 +308,23 @@ def migrate(folder: RecordOption = None, database: DatabaseOption = None) -> Non
         typer.echo(f"{opened.folder}: step {opened.database.find_revision()}.")
 
 
-def _open(folder: Path | None, database: str | None) -> Record:
+@contextmanager
+def _open(folder: Path | None, database: str | None) -> Iterator[Record]:
     """Open a record that is there: a name that is mistyped must not make a new one."""
     import os
 
     from pneumoscope.errors import RecordError
-    from pneumoscope.records import find_record_folder, open_record
+    from pneumoscope.records import find_record_folder, name_failures, open_record
 
     place = find_record_folder(folder)
     elsewhere = database or os.environ.get("PNEUMOSCOPE_DATABASE")
     if not (place.is_dir() and (elsewhere or (place / "record.sqlite").is_file())):
         raise RecordError(f"There is no record in {place}: name its folder with --record.")
-    return open_record(place, database)
+    with (
+        name_failures(f"The database of {place}", "where it was damaged, restore a backup"),
+        open_record(place, database) as opened,
+    ):
+        yield opened
 
 
 def _confirm(what: str, yes: bool) -> None:

@@ -12,6 +12,7 @@ from pneumoscope.cli._options import (
     BundleOption,
     DatabaseOption,
     EngineOption,
+    LogHeadOption,
     PrecisionOption,
     QuietOption,
     RecordOption,
@@ -31,13 +32,7 @@ def serve(
     bundle: BundleOption = None,
     record: RecordOption = None,
     database: DatabaseOption = None,
-    log_head: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Keep the log's last hash here, best where the database's owner cannot write.",
-        ),
-    ] = None,
+    log_head: LogHeadOption = None,
     report: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The report of the model's run, for the model page."),

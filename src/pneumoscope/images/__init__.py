@@ -14,29 +14,36 @@ from pneumoscope.images.preprocessing import (
 from pneumoscope.images.radiograph import (
     IMAGE_SUFFIXES,
     MAX_BYTES,
+    NO_HEADER,
+    Header,
     Radiograph,
     from_array,
+    is_dicom,
     is_image_file,
     is_visible,
     reduce_to_square,
 )
-from pneumoscope.images.reading import read
+from pneumoscope.images.reading import read, read_header
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_BYTES",
+    "NO_HEADER",
     "Geometry",
+    "Header",
     "Normalisation",
     "PreprocessingSpec",
     "Radiograph",
     "RectangularSpec",
     "Resampler",
     "from_array",
+    "is_dicom",
     "is_image_file",
     "is_visible",
     "normalise",
     "preprocess",
     "read",
+    "read_header",
     "reduce_to_square",
     "resample",
     "spread_over_image",

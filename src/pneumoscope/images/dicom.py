@@ -27,11 +27,15 @@ from pneumoscope.images.codec import open_pixels
 from pneumoscope.images.radiograph import (
     MAX_BYTES,
     MAX_PIXELS,
+    Header,
     Pixels,
     Radiograph,
     describe_error,
     grey_from_rgb,
 )
+
+#: No radiograph is older than the X-ray.
+_FIRST_RADIOGRAPH = date(1895, 11, 8)
 
 
 def decode_dicom(data: bytes, label: str) -> Radiograph:
@@ -73,13 +77,35 @@ def decode_dicom(data: bytes, label: str) -> Radiograph:
         ) from error
 
 
+def read_dicom_header(data: bytes) -> Header:
+    """Return what the bytes of a DICOM file say of patient and day; no pixel is decoded.
+
+    Raises
+    ------
+    ImageError
+        They are damaged.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _check_inflation(data, "The image")
+            dataset = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True)
+            return Header(_text(dataset, "PatientID"), _find_date(dataset))
+    except ImageError:
+        raise
+    except Exception as error:
+        raise ImageError(f"The header cannot be read: {describe_error(error)}.") from error
+
+
 def _find_date(dataset: Dataset) -> date | None:
-    """Return the day of the acquisition, or else of the study; None where neither is a date."""
+    """Return the day of the acquisition, or else of the study; None where neither can be it."""
     for keyword in ("AcquisitionDate", "StudyDate"):
         try:
-            return datetime.strptime(_text(dataset, keyword) or "", "%Y%m%d").date()  # PS3.5 6.2
+            day = datetime.strptime(_text(dataset, keyword) or "", "%Y%m%d").date()  # PS3.5 6.2
         except ValueError:
             continue
+        if _FIRST_RADIOGRAPH <= day <= date.today():
+            return day
     return None
 
 

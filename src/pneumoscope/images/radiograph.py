@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,16 @@ MAX_PIXELS = 100_000_000
 MAX_BYTES = 512 * 2**20
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+class Header(NamedTuple):
+    """What a file says of itself, where it is DICOM."""
+
+    patient_id: str | None
+    taken_on: date | None
+
+
+NO_HEADER = Header(None, None)
 
 
 @dataclass(frozen=True, eq=False)

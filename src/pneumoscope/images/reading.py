@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pneumoscope.errors import ImageError
-from pneumoscope.images.radiograph import MAX_BYTES, Radiograph, describe_error, is_dicom
+from pneumoscope.images.radiograph import (
+    MAX_BYTES,
+    Header,
+    Radiograph,
+    describe_error,
+    is_dicom,
+)
 from pneumoscope.images.raster import decode_raster
 
 
@@ -42,6 +48,19 @@ def read(
 
         return decode_dicom(data, label)
     return decode_raster(data, label, target_size)
+
+
+def read_header(data: bytes) -> Header:
+    """Return what the bytes of a DICOM file say of the patient and the day, without its pixels.
+
+    Raises
+    ------
+    ImageError
+        They are damaged.
+    """
+    from pneumoscope.images.dicom import read_dicom_header
+
+    return read_dicom_header(data)
 
 
 def _load_bytes(

@@ -27,7 +27,9 @@ from pneumoscope.records.credentials import (
     sign_out,
 )
 from pneumoscope.records.exporting import Export, export_readings, write_readings_zip
+from pneumoscope.records.database import name_failures
 from pneumoscope.records.filing import (
+    clean_key,
     PatientConflictError,
     Submission,
     Terms,
@@ -62,6 +64,7 @@ from pneumoscope.records.record import Record, find_record_folder, open_record
 from pneumoscope.records.restoring import restore
 from pneumoscope.records.tables import (
     Image,
+    JobStudy,
     LogEntry,
     Patient,
     Prediction,
@@ -105,6 +108,7 @@ __all__ = [
     "Forgotten",
     "Image",
     "Intake",
+    "JobStudy",
     "Labelled",
     "LogEntry",
     "Opened",
@@ -138,6 +142,7 @@ __all__ = [
     "change_password",
     "check_new_password",
     "claim",
+    "clean_key",
     "conclude",
     "count_older",
     "count_rows",
@@ -165,6 +170,7 @@ __all__ = [
     "list_tokens",
     "list_users",
     "make_id",
+    "name_failures",
     "open_record",
     "read_finding",
     "recognise_session",

@@ -113,7 +113,6 @@ def _file_new(session: Session, entries: Sequence[Answered]) -> list[Filed]:
                 "taken_on": sent.taken_on,
                 "received_at": now,
                 "source": sent.source,
-                "job_id": sent.job_id,
                 "prediction_id": prediction.id,
                 "state": State.DONE,
                 "status": prediction.status,

@@ -127,6 +127,30 @@ class Database:
             yield connection
 
 
+@contextmanager
+def name_failures(database: str, advice: str) -> Iterator[None]:
+    """Say in a sentence what a database refuses, as where a table was dropped or a disk is full.
+
+    Parameters
+    ----------
+    database
+        What it is called.
+    advice
+        What to do then.
+
+    Raises
+    ------
+    RecordError
+        It refused something.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        raise RecordError(
+            f"{database} cannot be used: {_first_line(error.orig)}; {advice}."
+        ) from error
+
+
 def _read_url(url: str | URL) -> URL:
     try:
         parsed = make_url(url)

@@ -86,7 +86,6 @@ def file_study(session: Session, submission: Submission) -> Study:
         taken_on=submission.taken_on,
         received_at=_now(),
         source=submission.source,
-        job_id=submission.job_id,
         state=State.QUEUED,
         urgency=Urgency.OTHER,
     )

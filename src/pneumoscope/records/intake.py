@@ -5,20 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pneumoscope._files import hash_bytes
-from pneumoscope.errors import OverloadedError, RecordError
+from pneumoscope.errors import ImageError, OverloadedError, RecordError
+from pneumoscope.images import NO_HEADER, Header, is_dicom, read_header
 from pneumoscope.records.answering import Answered, Filed, file_answers
 from pneumoscope.records.filing import Submission, Terms, ask, clean_key, file_study
 from pneumoscope.records.queue import count_waiting
 from pneumoscope.records.queue_worker import QueueWorker
 from pneumoscope.records.record import Record
-from pneumoscope.records.tables import Prediction, State, Study
+from pneumoscope.records.tables import JobStudy, Prediction, State, Study
 from pneumoscope.records.writer import Writer
 from pneumoscope.runtime import Answer, Batcher, Decoder, Finding, Predictor, Status
 
@@ -187,12 +188,7 @@ class Intake:
         try:
             with self.record.keep_images():
                 self.record.images.put(sent.data)
-                submission = replace(
-                    _describe(sent, sha256),
-                    # What the file says of itself goes before what is said about it.
-                    patient=clean_key(answer.patient) or sent.patient,
-                    taken_on=answer.taken_on or sent.taken_on,
-                )
+                submission = _describe(sent, sha256, answer.header)
                 entry = Answered(submission, self.terms, answer.finding, answer.timings)
                 filed = self.writer.join(file_answers, entry).result()
             if filed.is_new:
@@ -222,11 +218,12 @@ class Intake:
             raise OverloadedError(
                 f"{waiting:,} images wait already, {self._waiting:,} may: try again later."
             )
+        headers = [self._read_header(sent) for sent in images]
         with self.record.keep_images():
             hashes = [self.record.images.put(sent.data) for sent in images]
             futures = [
-                self.writer.join(self._enqueue_all, _describe(sent, sha256))
-                for sent, sha256 in zip(images, hashes, strict=True)
+                self.writer.join(self._enqueue_all, _describe(sent, sha256, header))
+                for sent, sha256, header in zip(images, hashes, headers, strict=True)
             ]
             outcomes: list[Queued | RecordError] = []
             for future in futures:
@@ -238,24 +235,36 @@ class Intake:
         self._on_change([o.study_id for o in outcomes if isinstance(o, Queued) and o.is_new])
         return outcomes
 
+    def _read_header(self, sent: Sent) -> Header:
+        """Return what a file says of itself; nothing where it says nothing, or cannot be read."""
+        if not is_dicom(sent.data):
+            return NO_HEADER
+        try:
+            return self.decoder.run(sent.name, read_header, sent.data).result()
+        except ImageError:
+            return NO_HEADER  # it is answered so in its turn
+
     def _enqueue_all(self, session: Session, entries: list[Submission]) -> list[Queued | Exception]:
         queued: list[Queued | Exception] = []
         for entry in entries:
             study = file_study(session, entry)
+            if entry.job_id:
+                session.merge(JobStudy(job_id=entry.job_id, study_id=study.id))
             prediction, is_new = ask(session, study, self.terms, entry.asked_by)
             queued.append(Queued(study.id, prediction.id, entry.name, is_new))
         return queued
 
 
-def _describe(sent: Sent, sha256: str) -> Submission:
+def _describe(sent: Sent, sha256: str, header: Header) -> Submission:
+    """Return a submission; what the file says of itself goes before what is said about it."""
     return Submission(
         image_sha256=sha256,
         size=len(sent.data),
         name=sent.name,
         asked_by=sent.asked_by,
         source=sent.source,
-        patient=sent.patient,
-        taken_on=sent.taken_on,
+        patient=clean_key(header.patient_id) or sent.patient,
+        taken_on=header.taken_on or sent.taken_on,
         job_id=sent.job_id,
         again=sent.again,
     )

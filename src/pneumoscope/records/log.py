@@ -163,6 +163,7 @@ class HeadFile:
 
     def _write(self, head: Head) -> None:
         write_atomically(self.path, json.dumps(head._asdict()) + "\n")
+        self.path.chmod(0o600)
 
 
 def _spell(facts: dict[str, Any]) -> bytes:

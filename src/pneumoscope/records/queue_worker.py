@@ -13,11 +13,11 @@ from dataclasses import replace
 from sqlalchemy.orm import Session
 
 from pneumoscope.errors import OverloadedError, RecordError
-from pneumoscope.records.filing import clean_key, conclude, find_patient
+from pneumoscope.records.filing import conclude
 from pneumoscope.records.locks import Presence
 from pneumoscope.records.queue import MAX_ATTEMPTS, Claim, claim, release
 from pneumoscope.records.record import Record
-from pneumoscope.records.tables import Prediction, State, Study
+from pneumoscope.records.tables import Prediction, State
 from pneumoscope.records.writer import Writer
 from pneumoscope.runtime import Answer, Batcher, Finding, Predictor
 
@@ -137,11 +137,6 @@ class QueueWorker:
             if prediction is not None and prediction.state != State.DONE:  # else it was deleted
                 finding = replace(answer.finding, sha256=entry.image_sha256)
                 conclude(session, prediction, finding, answer.timings)
-                study = session.get_one(Study, prediction.study_id)
-                patient = clean_key(answer.patient)
-                if patient:  # what the file says of itself goes before what was said about it
-                    study.patient_id = find_patient(session, patient)
-                study.taken_on = answer.taken_on or study.taken_on
 
         return self._writer.submit(change)
 

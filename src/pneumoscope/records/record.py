@@ -18,7 +18,7 @@ from pneumoscope.errors import RecordError
 from pneumoscope.records.content_store import ContentStore
 from pneumoscope.records.database import REVISION, Database
 from pneumoscope.records.locks import hold_lock
-from pneumoscope.records.log import Head, HeadFile, find_last
+from pneumoscope.records.log import HeadFile, find_last
 
 T = TypeVar("T")
 _LOGGER = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Record:
     database
         Address of another database; SQLite within the folder by default.
     head
-        Where the log's head is kept; a place that the database's owner cannot write is best.
+        Where the log's head is kept too; a place that the database's owner cannot write is best.
 
     Raises
     ------
@@ -50,36 +50,57 @@ class Record:
             folder.chmod(0o700)  # it holds people's images
         self.folder = folder
         self.images = ContentStore(folder / "images")
-        self.head = HeadFile(head or folder / "head.json")
+        self.head = HeadFile(folder / "head.json")
+        #: The head in the folder, and the one elsewhere.
+        self.heads = (self.head, HeadFile(head)) if head else (self.head,)
         # Not as text: a folder's name may hold what an address gives a meaning.
         own = URL.create("sqlite", database=str(folder / "record.sqlite"))
         self.database = Database(database or own)
         try:
             if self.database.find_revision() != REVISION:
                 self.database.migrate()
-            if not self.head.path.exists():
-                self._begin_log()
+            self._begin_heads()
         except BaseException:
             self.database.close()
             raise
 
-    def _find_next_head(self, session: Session) -> Head | None:
-        """Return the log's last entry; None where it does not follow from the head that is kept.
+    def _advance_heads(self, session: Session) -> Callable[[], None]:
+        """Return what writes the log's last entry to the heads, once it is committed.
 
-        Such a head stays as it is: a log that grew past it would hide that its tail was cut off.
+        A head that the log does not follow from stays as it is: a log that grew past it would hide
+        that its tail was cut off.
         """
-        problem = next(self.head.find_breaks(session), None)
-        if problem is None:
-            return find_last(session)
-        _LOGGER.error("%s Run `pneumoscope record verify`.", problem)
-        return None
+        last, following = find_last(session), []
+        for head in self.heads:
+            problem = next(head.find_breaks(session), None)
+            if problem is None:
+                following.append(head)
+            else:
+                _LOGGER.error("%s Run `pneumoscope record verify`.", problem)
 
-    def _begin_log(self) -> None:
-        """Write the head of an empty log: from here on, a head that is missing was taken away."""
+        def advance() -> None:
+            for head in following:
+                try:
+                    head.advance(last)
+                except OSError as error:  # what was committed stands; the next entry tries again
+                    _LOGGER.error("%s cannot be written: %s", head.path, error.strerror)
+
+        return advance
+
+    def _begin_heads(self) -> None:
+        """Write heads where there are none: of an empty log, or elsewhere beside one that fits.
+
+        From here on, a head that is missing was taken away.
+        """
+        missing = [head for head in self.heads if not head.path.exists()]
+        if not missing:
+            return
         with self.read() as session:
             last = find_last(session)
-        if last.seq == 0:
-            self.head.advance(last)
+            known = self.head.path.exists() and next(self.head.find_breaks(session), None) is None
+        for head in missing:
+            if last.seq == 0 or (known and head is not self.head):
+                head.advance(last)
 
     def __enter__(self) -> Self:
         return self
@@ -98,9 +119,10 @@ class Record:
         with self.database.begin() as session:
             yield session
             session.flush()
-            last = self._find_next_head(session) if session.info.pop("logged", False) else None
-        if last is not None:
-            self.head.advance(last)
+            logged = session.info.pop("logged", False)
+            advance = self._advance_heads(session) if logged else None
+        if advance is not None:
+            advance()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -154,14 +176,16 @@ def open_record(
         The folder cannot be used, or the database does not answer or is newer.
     """
     place = find_record_folder(folder)
+    kept = os.environ.get("PNEUMOSCOPE_LOG_HEAD")
+    head = head or (Path(kept) if kept else None)
     try:
-        kept = os.environ.get("PNEUMOSCOPE_LOG_HEAD")
-        return Record(
-            place,
-            database or os.environ.get("PNEUMOSCOPE_DATABASE"),
-            head=head or (Path(kept) if kept else None),
-        )
+        return Record(place, database or os.environ.get("PNEUMOSCOPE_DATABASE"), head=head)
     except OSError as error:
+        if head is not None and str(error.filename).startswith(str(head.parent)):
+            raise RecordError(
+                f"{head} cannot hold the log's head: {error.strerror or error}; name another file "
+                "with --log-head."
+            ) from error
         raise RecordError(
             f"{place} cannot hold a record: {error.strerror or error}; name another folder with "
             "--record."

@@ -31,7 +31,7 @@ from pneumoscope.records.backup import (
     require_free,
 )
 from pneumoscope.records.content_store import ContentStore
-from pneumoscope.records.database import REVISION, Database
+from pneumoscope.records.database import REVISION, Database, name_failures
 from pneumoscope.records.log import Head, HeadFile
 from pneumoscope.records.record import Record
 from pneumoscope.records.tables import Image
@@ -77,7 +77,7 @@ def restore(
         if not images.holds(sha256):
             raise RecordError(f"The backup is damaged: the image {sha256} is not what it was.")
     try:
-        with name_disk(folder):
+        with name_disk(folder), name_failures("The new database", "verify the record that the backup is of"):
             _write(folder, database, source, backup, hashes)
     except BaseException:
         # The rows of another database come last: without them the images are nobody's.

@@ -131,8 +131,6 @@ class Study(Table):
     received_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     source: Mapped[str] = mapped_column(String(16))
     """`api`, `page` or `dicom`."""
-    job_id: Mapped[str | None] = mapped_column(_ID, index=True)
-    """Studies that were sent together."""
     prediction_id: Mapped[str | None] = mapped_column(_ID)
     """The latest answer, whose decision and probability stand here too."""
     state: Mapped[str] = mapped_column(String(16), index=True)
@@ -144,6 +142,17 @@ class Study(Table):
 
 #: In the order of the worklist, the latest first: a page of it is read, and nothing sorted.
 Index("ix_studies_worklist", Study.urgency, Study.received_at.desc(), Study.id)
+
+
+class JobStudy(Table):
+    """A study among those that were sent together, whether it was new or known."""
+
+    __tablename__ = "job_studies"
+
+    job_id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    study_id: Mapped[str] = mapped_column(
+        ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
 
 
 class Prediction(Table):

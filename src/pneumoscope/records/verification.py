@@ -7,22 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, case, func, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from pneumoscope.errors import RecordError
 from pneumoscope.records.accounts import digest_user
 from pneumoscope.records.credentials import digest_token
 from pneumoscope.records.filing import digest_prediction
-from pneumoscope.records.log import append_entry, find_breaks, find_last
+from pneumoscope.records.log import HeadFile, append_entry, find_breaks, find_last
 from pneumoscope.records.readings import digest_reading
 from pneumoscope.records.record import Record
 from pneumoscope.records.tables import (
     Image,
     LogEntry,
+    Patient,
     Prediction,
     Reading,
     State,
@@ -42,6 +44,14 @@ _LOGGED: tuple[tuple[type[Table], str, Callable[[Any], str]], ...] = (
     (Reading, "reading", digest_reading),
     (User, "user", digest_user),
     (Token, "token", digest_token),
+)
+#: What rows name and cannot be without; a database checks it, unless somebody turns that off.
+_NAMED: tuple[tuple[str, InstrumentedAttribute[Any], str, InstrumentedAttribute[str]], ...] = (
+    ("answer", Prediction.study_id, "study", Study.id),
+    ("reading", Reading.study_id, "study", Study.id),
+    ("answer", Prediction.image_sha256, "image", Image.sha256),
+    ("study", Study.image_sha256, "image", Image.sha256),
+    ("study", Study.patient_id, "patient", Patient.id),
 )
 _ROWS_AT_ONCE = 500
 _MOST = 1000
@@ -63,7 +73,11 @@ class Verification:
 
 
 def verify_record(
-    record: Record, *, images: bool = False, progress: Callable[[int, int], None] | None = None
+    record: Record,
+    *,
+    images: bool = False,
+    log_head: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Verification:
     """Compare the record with its log, and the log with its head.
 
@@ -71,13 +85,16 @@ def verify_record(
     ----------
     images
         Read every image and hash it; otherwise only its length is compared.
+    log_head
+        A head that is kept elsewhere, to be compared too.
     progress
         Called with the images looked at and how many there are.
     """
     problems: list[str] = []
     unlisted = 0
     with record.read() as session:
-        for problem in _find_problems(record, session, images, progress):
+        elsewhere = HeadFile(log_head).find_breaks(session) if log_head else ()
+        for problem in chain(elsewhere, _find_problems(record, session, images, progress)):
             if len(problems) < _MOST:
                 problems.append(problem)
             else:
@@ -97,7 +114,8 @@ def accept_log(record: Record) -> None:
     with record.database.begin() as session:  # not the record's own: it would find the difference
         append_entry(session, "head-accepted")
         last = find_last(session)
-    record.head.replace(last)
+    for head in record.heads:
+        head.replace(last)
 
 
 def count_rows(record: Record) -> dict[str, int]:
@@ -116,11 +134,14 @@ def _find_problems(
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[str]:
     # The head comes first: it is read before the session sees anything, and so is never ahead.
-    yield from record.head.find_breaks(session)
+    for head in record.heads:
+        yield from head.find_breaks(session)
     yield from find_breaks(session)
     for table, noun, digest in _LOGGED:
         yield from _compare_rows(session, table, noun, digest)
     yield from _find_missing_rows(session)
+    for reference in _NAMED:
+        yield from _find_dangling(session, *reference)
     yield from _compare_studies(session)
     yield from _compare_images(record, session, images, progress)
 
@@ -175,6 +196,25 @@ def _find_missing_rows(session: Session) -> Iterator[str]:
     rows = statement.order_by(LogEntry.seq).execution_options(yield_per=_ROWS_AT_ONCE)
     for seq, event, subject in session.execute(rows):
         yield f"Entry {seq} of the log ({event}) is of {subject}, which is missing."
+
+
+def _find_dangling(
+    session: Session,
+    noun: str,
+    names: InstrumentedAttribute[Any],
+    named: str,
+    key: InstrumentedAttribute[str],
+) -> Iterator[str]:
+    """Yield rows that name another which is not there."""
+    own: InstrumentedAttribute[str] = names.class_.id
+    statement = (
+        select(own, names)
+        .where(names.is_not(None), ~select(key).where(key == names).exists())
+        .order_by(own)
+        .execution_options(yield_per=_ROWS_AT_ONCE)
+    )
+    for row_id, missing in session.execute(statement):
+        yield f"The {noun} {row_id} is of the {named} {missing}, which has no row."
 
 
 def _compare_studies(session: Session) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from pneumoscope.records.tables import Patient, Prediction, Reading, State, Study
+from pneumoscope.records.tables import JobStudy, Patient, Prediction, Reading, State, Study
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,8 @@ def _narrow(statement: Select[Any], query: StudyQuery) -> Select[Any]:
     if query.patient_id:
         statement = statement.where(Study.patient_id == query.patient_id)
     if query.job_id:
-        statement = statement.where(Study.job_id == query.job_id)
+        sent = select(JobStudy.study_id).where(JobStudy.job_id == query.job_id)
+        statement = statement.where(Study.id.in_(sent))
     if query.received_from:
         statement = statement.where(Study.received_at >= query.received_from)
     if query.unread:

@@ -6,10 +6,10 @@ import queue
 import threading
 import time
 from concurrent.futures import Future
-from datetime import date
 from typing import NamedTuple
 
 from pneumoscope.errors import ImageError, OverloadedError
+from pneumoscope.images import NO_HEADER, Header
 from pneumoscope.runtime.decoder import Decoder, Prepared
 from pneumoscope.runtime.finding import Finding
 from pneumoscope.runtime.predictor import Predictor
@@ -22,9 +22,7 @@ class Answer(NamedTuple):
     timings: dict[str, float]
     """Milliseconds: `decode`, `wait` (for the batch before), `forward` (of the whole batch) and
     `total` since it was asked for."""
-    patient: str | None = None
-    """By the file's own header."""
-    taken_on: date | None = None
+    header: Header = NO_HEADER
 
 
 class _Waiting(NamedTuple):
@@ -139,7 +137,8 @@ class Batcher:
                 "total": _since(entry.asked),
             }
             stated = entry.prepared.radiograph
-            entry.future.set_result(Answer(finding, timings, stated.patient_id, stated.taken_on))
+            header = Header(stated.patient_id, stated.taken_on)
+            entry.future.set_result(Answer(finding, timings, header))
 
 
 def _since(start: float) -> float:

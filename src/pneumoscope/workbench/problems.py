@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from http import HTTPStatus
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,6 +28,10 @@ _log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 #: Seconds after which a service that had too much to do is worth asking again.
 RETRY_AFTER = 2
+
+#: Seconds after which a disk may have room again, or a database be back.
+_PATIENCE = 30
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _STATUS: dict[type[PneumoscopeError], int] = {
     OverloadedError: 503,
@@ -129,13 +135,30 @@ class Failures:
         try:
             await self._app(scope, receive, note)
         except Exception as error:
+            problem = _find_cause(error)
             # The path may name a study by its id; it never names a patient.
-            _log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+            where = (scope["method"], scope["path"])
+            if problem is None:
+                _log.error("%s %s failed", *where, exc_info=error)
+                problem = Problem(500, "Something went wrong inside; the log says what.")
+            else:
+                _log.error("%s %s: %s", *where, problem.detail)
             if begun:
                 raise
-            await _answer(
-                Request(scope), Problem(500, "Something went wrong inside; the log says what.")
-            )(scope, receive, send)
+            await _answer(Request(scope), problem)(scope, receive, send)
+
+
+def _find_cause(error: BaseException) -> Problem | None:
+    """Return what is wrong with the record's disk or database; None where it is something else."""
+    causes = (error, error.__cause__, error.__context__, getattr(error, "orig", None))
+    full = any(isinstance(cause, OSError) and cause.errno in _NO_SPACE for cause in causes)
+    if full or "database or disk is full" in str(error):
+        detail = "The disk of the record is full: nothing new is kept until there is room."
+    elif isinstance(error, OperationalError | InterfaceError):
+        detail = "The database does not answer: nothing is kept or shown until it does."
+    else:
+        return None
+    return Problem(503, detail, headers={"Retry-After": str(_PATIENCE)})
 
 
 def _answer(request: Request, problem: Problem) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import ssl
 from collections.abc import Callable
 
 import uvicorn
@@ -35,6 +36,7 @@ def run_service(settings: Settings, *, on_start: Callable[[str], None]) -> None:
         The address is taken, or not safe to be opened as asked; the bundle or record cannot be
         used.
     """
+    _check_certificate(settings)
     listener = _listen(settings)
     with listener:
         with (
@@ -93,6 +95,19 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+def _check_certificate(settings: Settings) -> None:
+    if settings.certificate is None or settings.private_key is None:
+        return
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(settings.certificate, settings.private_key)
+    except (OSError, ValueError) as error:
+        raise ServiceError(
+            f"{settings.certificate} and {settings.private_key} are no certificate with its key: "
+            "both are PEM files, and the key has no password."
+        ) from error
+
+
 def _listen(settings: Settings) -> socket.socket:
     """Return a socket that listens, before a model is loaded for nothing."""
     try:
@@ -111,6 +126,11 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _describe(settings: Settings, listener: socket.socket) -> str:
+    if settings.host in {"0.0.0.0", "::"}:  # every address of this machine
+        name = settings.allowed_hosts[0] if settings.allowed_hosts else socket.gethostname()
+        return (
+            f"{'https' if settings.certificate else 'http'}://{name}:{listener.getsockname()[1]}/"
+        )
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     scheme = "https" if settings.certificate else "http"
     return f"{scheme}://{host}:{listener.getsockname()[1]}/"

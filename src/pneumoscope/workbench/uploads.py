@@ -6,7 +6,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 from pathlib import PurePosixPath
 from typing import BinaryIO, NamedTuple
 
@@ -63,7 +63,7 @@ def check_date(text: str | None) -> date | None:
     if text is None or not text.strip():
         return None
     try:
-        day = date.fromisoformat(text.strip())
+        day = datetime.strptime(text.strip(), "%Y-%m-%d").date()
     except ValueError:
         raise Problem(422, "The date is written as 2026-01-31.") from None
     if day > date.today() or day.year < 1895:  # no radiograph is older than the X-ray

@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 from starlette.testclient import TestClient
 
-from pneumoscope.records import Submission, ask, conclude, file_study
+from pneumoscope.records import Role, Submission, add_user, ask, conclude, file_study
 from pneumoscope.runtime import Decision, Finding, Predictor, Status, WarningCode
 from pneumoscope.workbench import Service, Settings, create_app
 
 File = Callable[..., str]
+PASSWORD = "a long enough sentence"
 _QUIET = (
     "--no-sandbox", "--disable-background-networking", "--disable-component-update",
     "--disable-default-apps", "--no-first-run",
@@ -169,6 +171,26 @@ def client(service: Service) -> Iterator[TestClient]:
 @pytest.fixture(scope="module")
 def address(service: Service) -> Iterator[str]:
     """Where the service answers real browsers."""
+    with _listen(service) as found:
+        yield found
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[tuple[str, File]]:
+    """Where a service answers that knows grace, an admin, and ben, a reader; and what files there.
+
+    Both have the password `PASSWORD`.
+    """
+    with open_service(tmp_path) as opened:
+        with opened.record.begin() as session:
+            add_user(session, "grace", PASSWORD, Role.ADMIN)
+            add_user(session, "ben", PASSWORD, Role.READER)
+        with _listen(opened) as found:
+            yield found, make_filer(opened)
+
+
+@contextmanager
+def _listen(service: Service) -> Iterator[str]:
     config = uvicorn.Config(
         create_app(service), port=0, log_config=None, lifespan="off", access_log=False,
         timeout_graceful_shutdown=1,

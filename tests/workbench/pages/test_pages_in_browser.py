@@ -12,13 +12,22 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
 from pneumoscope.datasets.phantom import write_phantoms
-from pneumoscope.records import Prediction, StudyQuery, count_studies, list_readings
+from pneumoscope.records import (
+    Prediction,
+    StudyQuery,
+    Verdict,
+    add_reading,
+    count_studies,
+    list_readings,
+)
+from pneumoscope.records.forgetting import forget_study
 from pneumoscope.runtime import CAPTION, Decision
 
 pytestmark = pytest.mark.slow
 
 NAMES = "tr[data-id] td.name a"
 CHOSEN = "tr.chosen td.name a"
+PASSWORD = "a long enough sentence"
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
 
 
@@ -33,6 +42,15 @@ def films(tmp_path_factory):
 def _open(page: Page, address: str, study: str) -> None:
     page.goto(f"{address}/studies/{study}")
     expect(page.locator("#stage [data-part=said]")).to_be_hidden()
+
+
+def _sign_in(page: Page, address: str | None, name: str) -> None:
+    """Go where somebody wants to, by way of the sign-in page; None where that is open."""
+    if address is not None:
+        page.goto(address)
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
 
 
 def _read_centre(page: Page) -> list[int]:
@@ -257,6 +275,121 @@ def test_who_says_what_the_model_said_agrees(page, address, ward, service):
     page.keyboard.press("p")
     page.keyboard.press("Enter")
     expect(page.locator("#readings")).to_contain_text("agrees: PNEUMONIA")
+
+
+def test_who_was_signed_out_meanwhile_is_told_so_and_led_back(page, guarded):
+    address, file = guarded
+    study = f"/studies/{file('kept.png', Decision.NORMAL, 0.1)}"
+    _sign_in(page, address + study, "ben")
+    page.context.clear_cookies()
+    page.keyboard.press("p")
+    page.keyboard.press("Enter")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("You are no longer signed in.")
+    assert Axe().run(page, options=RULES).response["violations"] == []
+    alert.get_by_role("link", name="Sign in").click()
+    _sign_in(page, None, "ben")
+    expect(page).to_have_url(address + study)
+
+
+def test_an_admin_deletes_a_study_by_a_second_act(page, guarded):
+    address, file = guarded
+    study = file("wrong-patient.png", Decision.NORMAL, 0.1)
+    _sign_in(page, f"{address}/studies/{study}", "grace")
+    page.get_by_text("Details").click()
+    page.get_by_role("button", name="Delete this study").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("wrong-patient.png")
+    expect(dialog).to_contain_text("cannot be undone")
+    assert Axe().run(page, options=RULES).response["violations"] == []
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_hidden()
+    page.get_by_role("button", name="Delete this study").click()
+    dialog.get_by_role("button", name="Delete for ever").click()
+    page.wait_for_url(f"{address}/")
+    expect(page.locator(NAMES)).to_have_count(0)
+
+
+def test_a_reader_is_not_offered_to_delete(page, guarded):
+    address, file = guarded
+    _sign_in(page, f"{address}/studies/{file('kept.png', Decision.NORMAL, 0.1)}", "ben")
+    page.get_by_text("Details").click()
+    expect(page.get_by_role("link", name="Original file")).to_be_visible()
+    expect(page.locator("#delete, #deletion")).to_have_count(0)
+
+
+def test_an_open_study_that_is_deleted_leaves_the_screen(page, address, file, service):
+    study = file("gone.png", Decision.NORMAL, 0.1)
+    with page.expect_response("**/api/v1/events"):
+        _open(page, address, study)
+    forget_study(service.record, study)
+    service.events.publish([study])
+    expect(page.get_by_role("alert")).to_contain_text("This study was deleted.")
+    expect(page.locator("canvas, form#reading")).to_have_count(0)
+    page.keyboard.press("h")
+    page.keyboard.press("+")
+    page.keyboard.press("g")
+    page.wait_for_url(f"{address}/")
+
+
+def test_a_reading_of_a_study_that_is_gone_says_so(page, address, file, service):
+    study = file("gone.png", Decision.NORMAL, 0.1)
+    _open(page, address, study)
+    forget_study(service.record, study)
+    page.keyboard.press("a")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("This study was deleted.")
+
+
+def test_what_others_read_appears_and_what_is_typed_stays(page, address, file, service):
+    study = file("shared.png", Decision.NORMAL, 0.1)
+    with page.expect_response("**/api/v1/events"):
+        _open(page, address, study)
+    page.locator("#comment").fill("half a sent")
+    with service.record.begin() as session:
+        add_reading(session, study, "anna", Verdict.AGREE, None, "")
+    service.events.publish([study])
+    expect(page.locator("#readings")).to_contain_text("anna")
+    expect(page.locator("#comment")).to_have_value("half a sent")
+
+
+def test_of_what_cannot_be_read_nothing_is_loaded_and_its_reason_stands_there(page, address, ward):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{address}/studies/{ward['unreadable']}")
+    expect(page.locator("#stage [data-part=said]")).to_have_text("unreadable for a reason.")
+    page.goto(f"{address}/?decision=ERROR")
+    expect(page.locator("tr[data-id] svg.no-picture")).to_be_visible()
+    page.wait_for_timeout(300)
+    assert [url for url in asked if url.endswith(("/pixels", "/thumbnail.jpg"))] == []
+
+
+def test_what_could_not_be_read_in_a_zip_is_not_counted_as_answered(page, address, films):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as files:
+        for number in (1, 2):
+            files.write(films[number], f"good-{number}.jpeg")
+            files.writestr(f"bad-{number}.jpg", b"\xff\xd8\xff nothing %d" % number)
+    packed = {"name": "four.zip", "mimeType": "application/zip", "buffer": archive.getvalue()}
+    page.goto(f"{address}/upload")
+    page.set_input_files("#files", [packed])
+    said = page.locator("#rows > li > .said")
+    expect(said).to_have_text("2 answered, 2 could not be read", timeout=90_000)
+    expect(page.locator("#sum")).to_have_text("1 of 1 done, 2 could not be read")
+
+
+@pytest.mark.parametrize("page", [390], indirect=True)
+def test_no_number_of_monitoring_is_cut_on_a_phone(page, address, ward, service):
+    with service.record.begin() as session:
+        add_reading(session, ward["clear"], "anna", Verdict.AGREE, None, "")
+    page.goto(f"{address}/monitoring")
+    expect(page.get_by_text("label in 30 days was the model's decision")).to_be_visible()
+    for summary in page.locator("summary").all():
+        summary.click()
+    cut = """() => [...document.querySelectorAll("table")]
+        .filter((table) => table.getBoundingClientRect().right > innerWidth - 14)
+        .map((table) => table.innerText)"""
+    assert page.evaluate(cut) == []
 
 
 def test_the_slider_shows_what_a_threshold_gives_and_changes_nothing(page, address, ward, service):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 from fastapi import APIRouter
@@ -14,6 +15,8 @@ from pneumoscope.workbench.api.schemas import describe_problems
 from pneumoscope.workbench.problems import Problem
 
 router = APIRouter(tags=["service"])
+#: Bytes that the disk must have left: an image and its row.
+_ROOM = 64 * 2**20
 
 
 @router.get("/health")
@@ -32,4 +35,6 @@ def say_ready(service: ServiceDependency) -> dict[str, Any]:
             session.execute(text("SELECT 1"))
     except SQLAlchemyError:
         raise Problem(503, "The database does not answer.") from None
+    if shutil.disk_usage(service.record.folder).free < _ROOM:
+        raise Problem(503, f"The disk of the record has less than {_ROOM >> 20} MiB left.")
     return {"status": "ready"}

@@ -80,13 +80,13 @@ async def submit_many(
     responses=describe_problems(401, 403, 404, 429),
 )
 def show_job(service: ServiceDependency, job_id: str) -> dict[str, Any]:
-    """Return how far the images that a job brought have come; known ones are not among them."""
+    """Return how far the images of a job have come, new and known ones."""
     query = StudyQuery(job_id=job_id)
     with service.record.read() as session:
         total = count_studies(session, query)
         rows = list_studies(session, query, limit=total)
     if not rows:
-        raise Problem(404, "There is no such job, or it brought no new image.")
+        raise Problem(404, "There is no such job, or all that it brought was deleted.")
     done = sum(row.state == "done" for row in rows)
     return {"id": job_id, "total": total, "done": done, "studies": [*map(show_study, rows)]}
 

@@ -19,7 +19,7 @@ from pneumoscope.workbench.api.dependencies import (
 from pneumoscope.workbench.api.schemas import PredictionOut, describe_problems, show_prediction
 from pneumoscope.workbench.problems import Problem
 from pneumoscope.workbench.service import Service
-from pneumoscope.workbench.uploads import check_date, check_patient, clean_name
+from pneumoscope.workbench.uploads import check_date, check_patient, clean_name, is_zip
 
 router = APIRouter(tags=["predictions"])
 
@@ -59,6 +59,8 @@ async def submit_image(
     name = clean_name(file.filename)
     if (file.size or 0) > limit:
         raise Problem(413, f"{name} has more than {limit >> 20} MiB, the most allowed.")
+    if is_zip(file.file):
+        raise Problem(422, f"{name} is an archive of images: send it to /api/v1/jobs.")
     sent = Sent(
         data=await file.read(),
         name=name,

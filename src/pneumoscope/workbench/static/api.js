@@ -2,8 +2,14 @@
 
 export const csrf = document.querySelector("meta[name=csrf-token]")?.content ?? "";
 
-/** Return the sentence of a problem (RFC 9457), or what can be said without one. */
-export function tellProblem(status, text) {
+/** Return an error with its `status` and the sentence of a problem (RFC 9457), or one of ours. */
+export function makeError(status, text) {
+  return Object.assign(new Error(tellProblem(status, text)), { status });
+}
+
+function tellProblem(status, text) {
+  // The service's own sentence is for programs, which have tokens.
+  if (status === 401) return "You are no longer signed in.";
   try {
     const problem = JSON.parse(text);
     const sentence = problem.detail ?? problem.title;
@@ -11,7 +17,6 @@ export function tellProblem(status, text) {
   } catch {
     // No JSON: a proxy answered, or nobody did.
   }
-  if (status === 401) return "You are no longer signed in: reload the page.";
   if (status === 413) return "The file is larger than the service takes.";
   return status ? `The service answered ${status}.` : "The service cannot be reached.";
 }
@@ -22,10 +27,20 @@ export async function request(address, options = {}) {
     response = await fetch(address, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error(tellProblem(0, ""));
+    throw makeError(0, "");
   }
-  if (!response.ok) throw new Error(tellProblem(response.status, await response.text()));
+  if (!response.ok) throw makeError(response.status, await response.text());
   return response;
+}
+
+/** Say what went wrong; who is no longer signed in gets the way through the door, back to this page. */
+export function showError(element, error) {
+  element.replaceChildren(error.message);
+  if (error.status !== 401) return;
+  const link = document.createElement("a");
+  link.href = `/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`;
+  link.textContent = "Sign in";
+  element.append(" ", link);
 }
 
 export function postJson(address, body) {

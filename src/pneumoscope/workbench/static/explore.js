@@ -1,6 +1,6 @@
 // The threshold explorer: one threshold, and everything that follows from it. Changes nothing.
 
-import { request } from "./api.js";
+import { request, showError } from "./api.js";
 import { writeProbability } from "./probability.js";
 
 const find = (id) => document.getElementById(id);
@@ -91,6 +91,4 @@ prevalence.addEventListener("input", show);
 for (const button of document.querySelectorAll("button[data-threshold]")) {
   button.addEventListener("click", () => choose(Number(button.dataset.threshold)));
 }
-start().catch((error) => {
-  find("today").textContent = error.message;
-});
+start().catch((error) => showError(find("today"), error));

@@ -13,9 +13,13 @@ export function switchKeys(on) {
   else localStorage.setItem(STORED, "1");
 }
 
-/** Call `bindings[event.key]` for keys that no field, dialog or browser shortcut wants. */
+/**
+ * Call `bindings[event.key]` for keys that no field, dialog or browser shortcut wants.
+ *
+ * Returns what ends it.
+ */
 export function bindKeys(bindings) {
-  document.addEventListener("keydown", (event) => {
+  const listen = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     if (!areKeysOn() || event.target.closest(FIELDS) || document.querySelector("dialog[open]")) return;
     // Arrows belong to a slider or a choice that has the focus, and scroll what can be scrolled.
@@ -24,5 +28,7 @@ export function bindKeys(bindings) {
     if (!act) return;
     event.preventDefault();
     act(event);
-  });
+  };
+  document.addEventListener("keydown", listen);
+  return () => document.removeEventListener("keydown", listen);
 }

@@ -1,13 +1,14 @@
 // What the reader says: chosen by key or pointer, saved by a second act, since it stays for ever.
 
-import { postJson, request } from "./api.js";
+import { postJson, request, showError } from "./api.js";
 import { localiseTimes } from "./shell.js";
 
-/** Make the form work; returns what the keys do. */
-export function prepareReading({ id, decision }) {
+/** Make the form work; returns what the keys do. `onGone()` hears that there is no study any more. */
+export function prepareReading({ id, decision, onGone }) {
   const form = document.getElementById("reading");
   const save = document.getElementById("save");
   const said = document.getElementById("reading-said");
+  const wrong = document.getElementById("reading-wrong");
   const comment = document.getElementById("comment");
 
   function choose(value) {
@@ -27,6 +28,7 @@ export function prepareReading({ id, decision }) {
     save.disabled = !value || (value === "comment" && !words);
     comment.placeholder = value === "comment" ? "Comment" : "Comment (optional)";
     said.textContent = "";
+    wrong.hidden = true;
   }
 
   form.addEventListener("input", update);
@@ -56,11 +58,13 @@ export function prepareReading({ id, decision }) {
       });
       form.reset();
       update();
-      await follow(id);
+      await followReadings(id);
       said.textContent = "Saved.";
     } catch (error) {
       update();
-      said.textContent = error.message;
+      if (error.status === 404) onGone();
+      wrong.hidden = false;
+      showError(wrong, error);
     }
   });
   update();
@@ -72,7 +76,8 @@ export function prepareReading({ id, decision }) {
   };
 }
 
-async function follow(id) {
+/** Show the readings as they are now. */
+export async function followReadings(id) {
   const list = document.getElementById("readings");
   list.innerHTML = await (await request(`/studies/${id}/readings`)).text();
   localiseTimes(list);

@@ -1,6 +1,6 @@
 // One file to the queue of the service, with progress; waits where the service asks to.
 
-import { csrf, tellProblem } from "./api.js";
+import { csrf, makeError } from "./api.js";
 
 const TRIES = 8;
 const LONGEST = 60;
@@ -47,7 +47,7 @@ export async function sendFile(file, facts, tell) {
     const { status, text, wait } = await post(form, (share) => tell("sending", share));
     if (status === 202 || status === 200 || status === 201) return JSON.parse(text);
     const busy = status === 429 || status === 503;
-    if (!busy || tries === TRIES) throw new Error(tellProblem(status, text));
+    if (!busy || tries === TRIES) throw makeError(status, text);
     tell("waiting");
     await new Promise((resolve) => setTimeout(resolve, 1000 * (wait ?? Math.min(LONGEST, 2 ** tries))));
   }

@@ -1,6 +1,6 @@
 // One image on the screen: its pixels, its window, and what stands in its corners.
 
-import { request } from "./api.js";
+import { request, showError } from "./api.js";
 import { openPixels } from "./pixels.js";
 import { Viewport } from "./viewport.js";
 
@@ -26,10 +26,15 @@ export class Stage {
     return this.#pixels !== null;
   }
 
+  /** Say whose image this is, or would be. */
+  name(title) {
+    this.part("who").textContent = title;
+  }
+
   async open(studyId, title) {
     this.close();
     const turn = ++this.#opening;
-    this.part("who").textContent = title;
+    this.name(title);
     this.part("said").textContent = "Loading the image…";
     this.part("said").hidden = false;
     try {
@@ -41,7 +46,7 @@ export class Stage {
       else this.#pixels = pixels;
       this.look({});
     } catch (error) {
-      this.part("said").textContent = error.message;
+      showError(this.part("said"), error);
     }
   }
 

@@ -1,6 +1,6 @@
 // The upload page: a row for each file, two on their way at a time, decisions as they arrive.
 
-import { request } from "./api.js";
+import { request, showError } from "./api.js";
 import { listDropped } from "./dropped.js";
 import { bindKeys } from "./keys.js";
 import { watchStudies } from "./live.js";
@@ -68,8 +68,11 @@ function countUp() {
     counting = false;
     const all = [...rows.children];
     const count = (state) => all.filter((row) => row.dataset.state === state).length;
-    const failed = count("failed");
-    sum.textContent = `${count("done")} of ${all.length} done${failed ? `, ${failed} failed` : ""}`;
+    const parts = [`${count("done")} of ${all.length} done`];
+    const unreadable = all.reduce((total, row) => total + Number(row.dataset.unreadable ?? 0), 0);
+    if (unreadable) parts.push(`${unreadable} could not be read`);
+    if (count("failed")) parts.push(`${count("failed")} failed`);
+    sum.textContent = parts.join(", ");
   });
 }
 
@@ -94,7 +97,8 @@ async function send(entry) {
     });
     follow(row, job);
   } catch (error) {
-    setState(row, "failed", error.message);
+    setState(row, "failed", "");
+    showError(row.said, error);
     row.retry.onclick = () => {
       waiting.push(entry);
       setState(row, "queued", "waiting");
@@ -117,7 +121,7 @@ function follow(row, job) {
   }
   row.more.hidden = !row.more.children.length;
   row.open = new Set(places);
-  row.counts = { studies: job.studies.length, errors: job.errors.length };
+  row.counts = { studies: job.studies.length, errors: job.errors.length, unreadable: 0, deleted: 0 };
   if (!places.length) {
     row.more.hidden = job.errors.length < 2;
     const one = job.errors.length === 1 ? job.errors[0].message : `${job.errors.length} files could not be taken`;
@@ -158,24 +162,41 @@ function tell(study) {
     link.textContent = `${MARKS[word] ?? "!"} ${word}${number}`;
     const why = study.probability === null && study.message ? ` ${study.message}` : "";
     place.outcome.replaceChildren(link, why, place.study.new ? "" : " filed before");
+    if (study.status === "error") place.row.counts.unreadable += 1;
     finish(place);
   }
   shown.delete(study.id);
 }
 
+/** Say that a study is gone before it was answered here. */
+function tellDeleted(id) {
+  for (const place of shown.get(id) ?? []) {
+    place.outcome.textContent = "deleted";
+    place.row.counts.deleted += 1;
+    finish(place);
+  }
+  shown.delete(id);
+}
+
 function finish(place) {
   const { row } = place;
   row.open.delete(place);
-  const { studies, errors } = row.counts;
+  const { studies, errors, unreadable, deleted } = row.counts;
   if (row.open.size) {
     row.bar.max = studies;
     row.bar.value = studies - row.open.size;
     return;
   }
-  const text = row.said.firstElementChild ? null : `${studies} answered${errors ? `, ${errors} could not be taken` : ""}`;
   row.element.dataset.state = "done";
+  row.element.dataset.unreadable = unreadable;
   row.bar.hidden = true;
-  if (text) row.said.textContent = text;
+  if (!row.more.hidden) {
+    const parts = [`${studies - unreadable - deleted} answered`];
+    if (unreadable) parts.push(`${unreadable} could not be read`);
+    if (deleted) parts.push(`${deleted} deleted`);
+    if (errors) parts.push(`${errors} could not be taken`);
+    row.said.textContent = parts.join(", ");
+  }
   countUp();
 }
 
@@ -186,7 +207,12 @@ async function look(ids) {
     try {
       const study = await (await request(`/api/v1/studies/${id}`)).json();
       if (study.state === "done") tell(study);
-    } catch {
+    } catch (error) {
+      if (error.status === 404) {
+        tellDeleted(id);
+        continue;
+      }
+      if (error.status === 401) showError(sum, error);
       return; // asked again soon
     }
   }

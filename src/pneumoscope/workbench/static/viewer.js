@@ -1,9 +1,11 @@
 // The viewer: wires tools, keys and gestures to one stage, or to two side by side.
 
+import { request } from "./api.js";
+import { prepareDeletion } from "./deletion.js";
 import { bindGestures } from "./gestures.js";
 import { bindKeys } from "./keys.js";
 import { watchStudies } from "./live.js";
-import { prepareReading } from "./reading.js";
+import { followReadings, prepareReading } from "./reading.js";
 import { Stage } from "./stage.js";
 
 const study = document.getElementById("study");
@@ -150,8 +152,8 @@ function go(link) {
   if (link) location.assign(link.href);
 }
 
-bindKeys({
-  ...prepareReading({ id, decision: study.dataset.decision }),
+const releaseKeys = bindKeys({
+  ...prepareReading({ id, decision: study.dataset.decision, onGone: showDeleted }),
   ...Object.fromEntries(Object.keys(ARROWS).map((key) => [key, push])),
   j: () => go(find("next")),
   k: () => go(find("previous")),
@@ -170,7 +172,30 @@ bindKeys({
   s: () => priors.length && compare(priors.find((b) => b.getAttribute("aria-pressed") === "true") ?? priors[0]),
 });
 
-main.open(id, document.title.split(" – ")[0]);
-if (study.dataset.state !== "done") {
-  watchStudies({ onStudy: (changed) => changed === id && location.reload() });
+// -- what becomes of the study meanwhile --------------------------------------------------------
+
+/** Show an answer that arrived, what others read, or that there is no study any more. */
+async function followStudy() {
+  try {
+    const now = await (await request(`/api/v1/studies/${id}`)).json();
+    if (now.state !== study.dataset.state) location.reload();
+    else await followReadings(id);
+  } catch (error) {
+    if (error.status === 404) showDeleted();
+    // Anything else: the page stays as it is until the next event.
+  }
 }
+
+function showDeleted() {
+  if (!study.isConnected) return;
+  releaseKeys();
+  for (const stage of stages) stage.close();
+  document.title = "Deleted – Pneumoscope";
+  study.replaceWith(find("deleted").content);
+}
+
+const title = document.title.split(" – ")[0];
+if (study.dataset.status === "error") main.name(title);
+else main.open(id, title);
+prepareDeletion({ id, onGone: showDeleted });
+watchStudies({ onStudy: (changed) => changed === id && followStudy(), onReturn: followStudy });

@@ -1,6 +1,6 @@
 // The worklist: filters, search and pages without reloading; rows that follow the answers.
 
-import { request } from "./api.js";
+import { request, showError } from "./api.js";
 import { bindKeys } from "./keys.js";
 import { watchStudies } from "./live.js";
 import { localiseTimes } from "./shell.js";
@@ -31,7 +31,9 @@ async function refresh() {
     const response = await request(`/worklist/rows?${query}`, { signal: running.signal });
     html = await response.text();
   } catch (error) {
-    if (error.name !== "AbortError") say("off", error.message);
+    if (error.name === "AbortError") return;
+    say("off");
+    showError(live, error);
     return;
   }
   const before = findRows();
@@ -53,7 +55,7 @@ function keepPictures(rows, root) {
   for (const row of rows) {
     const old = row.querySelector("img");
     const fresh = root.querySelector(`tr[data-id="${row.dataset.id}"] img`);
-    if (fresh && old.complete) fresh.replaceWith(old);
+    if (fresh && old?.complete) fresh.replaceWith(old);
   }
 }
 
@@ -100,9 +102,9 @@ function turn(rel) {
   refresh().then(() => scrollTo(0, 0));
 }
 
-function say(state, text = "") {
+function say(state) {
   live.dataset.state = state;
-  live.textContent = text || (state === "on" ? "Live" : "Not live");
+  live.textContent = state === "on" ? "Live" : "Not live";
 }
 
 list.addEventListener("click", (event) => {
@@ -116,6 +118,8 @@ list.addEventListener("click", (event) => {
     turn(link.rel);
   }
 });
+// A picture that cannot be made leaves its place dark, without the sign of a broken one.
+list.addEventListener("error", ({ target }) => target.removeAttribute("src"), true);
 list.addEventListener("focusin", (event) => {
   const row = event.target.closest("tr[data-id]");
   if (row) choose(row, false);

@@ -89,7 +89,6 @@ def upgrade() -> None:
         sa.Column("taken_on", sa.Date(), nullable=True),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("source", sa.String(length=16), nullable=False),
-        sa.Column("job_id", sa.String(length=36), nullable=True),
         sa.Column("prediction_id", sa.String(length=36), nullable=True),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=True),
@@ -107,13 +106,27 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("studies", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_studies_image_sha256"), ["image_sha256"], unique=False)
-        batch_op.create_index(batch_op.f("ix_studies_job_id"), ["job_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_studies_patient_id"), ["patient_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_studies_received_at"), ["received_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_studies_state"), ["state"], unique=False)
         batch_op.create_index(
             "ix_studies_worklist", ["urgency", sa.text("received_at DESC"), "id"], unique=False
         )
+
+    op.create_table(
+        "job_studies",
+        sa.Column("job_id", sa.String(length=36), nullable=False),
+        sa.Column("study_id", sa.String(length=36), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["study_id"],
+            ["studies.id"],
+            name=op.f("fk_job_studies_study_id_studies"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("job_id", "study_id", name=op.f("pk_job_studies")),
+    )
+    with op.batch_alter_table("job_studies", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_job_studies_study_id"), ["study_id"], unique=False)
 
     op.create_table(
         "predictions",
@@ -193,6 +206,10 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Remove all tables."""
+    with op.batch_alter_table("job_studies", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_job_studies_study_id"))
+
+    op.drop_table("job_studies")
     with op.batch_alter_table("readings", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_readings_study_id"))
         batch_op.drop_index(batch_op.f("ix_readings_read_at"))
@@ -209,7 +226,6 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_studies_state"))
         batch_op.drop_index(batch_op.f("ix_studies_received_at"))
         batch_op.drop_index(batch_op.f("ix_studies_patient_id"))
-        batch_op.drop_index(batch_op.f("ix_studies_job_id"))
         batch_op.drop_index(batch_op.f("ix_studies_image_sha256"))
 
     op.drop_table("studies")
