@@ -176,9 +176,7 @@ def test_tampering_is_not_washed_off_by_a_backup(sqlite_record, file, tmp_path, 
     assert restore(tmp_path / "new", None, tmp_path / "backup").problems == before
 
 
-def test_rows_without_those_that_they_name_are_refused_in_a_sentence(
-    sqlite_record, file, tmp_path
-):
+def test_rows_without_those_that_they_name_are_refused_in_a_sentence(sqlite_record, file, tmp_path):
     file(sqlite_record)
     with closing(sqlite3.connect(sqlite_record.folder / "record.sqlite")) as tool, tool:
         tool.execute("DELETE FROM studies")

@@ -26,14 +26,14 @@ from pneumoscope.records.credentials import (
     sign_in,
     sign_out,
 )
-from pneumoscope.records.exporting import Export, export_readings, write_readings_zip
 from pneumoscope.records.database import name_failures
+from pneumoscope.records.exporting import Export, export_readings, write_readings_zip
 from pneumoscope.records.filing import (
-    clean_key,
     PatientConflictError,
     Submission,
     Terms,
     ask,
+    clean_key,
     conclude,
     file_study,
     make_id,

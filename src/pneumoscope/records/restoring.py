@@ -77,7 +77,10 @@ def restore(
         if not images.holds(sha256):
             raise RecordError(f"The backup is damaged: the image {sha256} is not what it was.")
     try:
-        with name_disk(folder), name_failures("The new database", "verify the record that the backup is of"):
+        with (
+            name_disk(folder),
+            name_failures("The new database", "verify the record that the backup is of"),
+        ):
             _write(folder, database, source, backup, hashes)
     except BaseException:
         # The rows of another database come last: without them the images are nobody's.
