@@ -29,6 +29,7 @@ from pneumoscope.records.credentials import (
 from pneumoscope.records.database import name_failures
 from pneumoscope.records.exporting import Export, export_readings, write_readings_zip
 from pneumoscope.records.filing import (
+    LONGEST_KEY,
     PatientConflictError,
     Submission,
     Terms,
@@ -97,6 +98,7 @@ from pneumoscope.records.writer import Writer
 __all__ = [
     "LABELS",
     "LOCAL",
+    "LONGEST_KEY",
     "MAX_ATTEMPTS",
     "PREVIEWS",
     "Account",

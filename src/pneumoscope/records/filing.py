@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from pneumoscope.records.tables import Image, Patient, Prediction, State, Study,
 from pneumoscope.runtime import Decision, Finding, Status, WarningCode
 
 _URGENCY = {Decision.PNEUMONIA: Urgency.PNEUMONIA, Decision.REFER: Urgency.REFER}
-_NAME_LENGTH, _MESSAGE_LENGTH, _KEY_LENGTH = 512, 2048, 256
+#: Characters of a patient's key.
+LONGEST_KEY = 256
+_NAME_LENGTH, _MESSAGE_LENGTH = 512, 2048
 
 
 class PatientConflictError(RecordError):
@@ -229,7 +232,8 @@ def complete_study(
     PatientConflictError
         It is filed under another patient.
     """
-    if patient:
+    patient = clean_key(patient)
+    if patient is not None:
         known = session.scalar(select(Patient.id).where(Patient.key == patient))
         if study.patient_id is not None and study.patient_id != known:
             raise PatientConflictError(
@@ -241,14 +245,20 @@ def complete_study(
 
 
 def clean_key(key: str | None) -> str | None:
-    """Return a patient's key of a file's header as it is kept; None where there is none."""
-    shown = "".join(c for c in key or "" if c.isprintable()).strip()
-    return shown[:_KEY_LENGTH] or None
+    """Return a patient's key as it is kept and looked for; None where nothing of it is left.
+
+    One person must not become two because a letter can be written in two ways, or because of
+    what nobody sees: characters that cannot be shown are dropped, the rest is composed (Unicode's
+    form NFC), without spaces around it, and `LONGEST_KEY` long at most.
+    """
+    shown = "".join(c for c in key or "" if c.isprintable())
+    return unicodedata.normalize("NFC", shown.strip())[:LONGEST_KEY].strip() or None
 
 
 def find_patient(session: Session, key: str | None) -> str | None:
     """Return the id of a patient, who is added if not known; None where no key is given."""
-    if not key:
+    key = clean_key(key)
+    if key is None:
         return None
     found = session.scalar(select(Patient.id).where(Patient.key == key))
     if found is None:

@@ -21,6 +21,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from pneumoscope.errors import RecordError
 from pneumoscope.records.database import Database
+from pneumoscope.records.filing import clean_key
 from pneumoscope.records.log import Event, append_entries
 from pneumoscope.records.record import Record
 from pneumoscope.records.tables import Image, Patient, Prediction, Reading, Study
@@ -239,7 +240,7 @@ def _find_in(column: InstrumentedAttribute[str], values: Collection[str]) -> Any
 
 
 def _find_patient(session: Session, key: str) -> str:
-    patient = session.scalar(select(Patient.id).where(Patient.key == key))
+    patient = session.scalar(select(Patient.id).where(Patient.key == clean_key(key)))
     if patient is None:
         raise RecordError("There is no patient with this key: check how it is spelt.")
     return patient

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
+from unicodedata import normalize
 
 from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session
@@ -137,7 +138,7 @@ def _narrow(statement: Select[Any], query: StudyQuery) -> Select[Any]:
         statement = statement.where(
             or_(
                 Study.name.icontains(query.text, autoescape=True),
-                Patient.key.icontains(query.text, autoescape=True),
+                Patient.key.icontains(normalize("NFC", query.text), autoescape=True),
             )
         )
     if query.patient_id:

@@ -13,10 +13,11 @@ from typing import BinaryIO, NamedTuple
 from pneumoscope.datasets import check_growth
 from pneumoscope.errors import ArchiveError
 from pneumoscope.images import is_visible
+from pneumoscope.records import LONGEST_KEY, clean_key
 from pneumoscope.workbench.problems import Problem
 from pneumoscope.workbench.settings import Limits
 
-_LONGEST_NAME, _LONGEST_PATIENT = 255, 256
+_LONGEST_NAME = 255
 
 
 class Upload(NamedTuple):
@@ -42,14 +43,13 @@ def check_patient(key: str | None) -> str | None:
     Problem
         It is too long, or holds characters that cannot be shown.
     """
-    if key is None or not key.strip():
-        return None
-    key = unicodedata.normalize("NFC", key.strip())
-    if len(key) > _LONGEST_PATIENT or any(unicodedata.category(c)[0] == "C" for c in key):
+    typed = unicodedata.normalize("NFC", (key or "").strip())
+    kept = clean_key(key)
+    if (kept or "") != typed:
         raise Problem(
-            422, f"A patient's key has at most {_LONGEST_PATIENT} characters, all of which show."
+            422, f"A patient's key has at most {LONGEST_KEY} characters, all of which show."
         )
-    return key
+    return kept
 
 
 def check_date(text: str | None) -> date | None:
