@@ -13,7 +13,7 @@ from pneumoscope.records.accounts import add_user, change_password, remove_user
 from pneumoscope.records.credentials import create_token, revoke_token
 from pneumoscope.records.log import ORIGIN, append_entry, hash_entry
 from pneumoscope.records.record import Record
-from pneumoscope.records.tables import Role
+from pneumoscope.records.tables import JobStudy, Role
 from pneumoscope.records.verification import verify_record
 
 PASSWORD = "four words that rhyme"
@@ -93,7 +93,8 @@ def test_a_change_behind_its_back_is_found(record, file, statement, problem):
 
 DELETIONS = [
     ("studies", ["The answer {prediction} is of the study {study},",
-                 "The reading {reading} is of the study {study},"]),
+                 "The reading {reading} is of the study {study},",
+                 "The job of {study} is of the study {study},"]),
     ("images", ["The answer {prediction} is of the image {image},",
                 "The study {study} is of the image {image},"]),
     ("patients", ["The study {study} is of the patient "]),
@@ -105,6 +106,9 @@ def test_rows_that_were_deleted_from_under_others_are_found(sqlite_record, file,
     """The `sqlite3` tool checks no foreign keys unless told to."""
     filed = file(sqlite_record, label="NORMAL", patient="anna")
     waiting = file(sqlite_record, b"waits", decision=None, patient="bert")
+    with sqlite_record.begin() as session:
+        for study in (filed.study, waiting.study):
+            session.add(JobStudy(job_id=f"of {study}", study_id=study))
     with closing(sqlite3.connect(sqlite_record.folder / "record.sqlite")) as tool, tool:
         tool.execute(f"DELETE FROM {table}")
     found = verify_record(sqlite_record).problems

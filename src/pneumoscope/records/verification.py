@@ -23,6 +23,7 @@ from pneumoscope.records.readings import digest_reading
 from pneumoscope.records.record import Record
 from pneumoscope.records.tables import (
     Image,
+    JobStudy,
     LogEntry,
     Patient,
     Prediction,
@@ -49,6 +50,7 @@ _LOGGED: tuple[tuple[type[Table], str, Callable[[Any], str]], ...] = (
 _NAMED: tuple[tuple[str, InstrumentedAttribute[Any], str, InstrumentedAttribute[str]], ...] = (
     ("answer", Prediction.study_id, "study", Study.id),
     ("reading", Reading.study_id, "study", Study.id),
+    ("job", JobStudy.study_id, "study", Study.id),
     ("answer", Prediction.image_sha256, "image", Image.sha256),
     ("study", Study.image_sha256, "image", Image.sha256),
     ("study", Study.patient_id, "patient", Patient.id),
@@ -206,7 +208,7 @@ def _find_dangling(
     key: InstrumentedAttribute[str],
 ) -> Iterator[str]:
     """Yield rows that name another which is not there."""
-    own: InstrumentedAttribute[str] = names.class_.id
+    own: ColumnElement[str] = names.class_.__mapper__.primary_key[0]
     statement = (
         select(own, names)
         .where(names.is_not(None), ~select(key).where(key == names).exists())
