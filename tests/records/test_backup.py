@@ -122,6 +122,31 @@ def test_a_backup_is_closed_to_others(sqlite_record, file, tmp_path):
     assert {folder.stat().st_mode & 0o777 for folder in folders} == {0o700}
 
 
+def test_the_files_of_a_record_are_closed_to_others(sqlite_record, file, tmp_path):
+    """Also where its folder is opened to a group: keys of patients lie in the database."""
+    file(sqlite_record, patient="anna")
+    back_up(sqlite_record, tmp_path / "backup")
+    restore(tmp_path / "new", None, tmp_path / "backup")
+    elsewhere = tmp_path / "elsewhere" / "head.json"
+    with (
+        Record(tmp_path / "new") as restored,
+        Record(
+            tmp_path / "other", f"sqlite:///{tmp_path / 'other.sqlite'}", head=elsewhere
+        ) as other,
+    ):
+        file(restored, b"two")
+        file(other)
+        modes = {
+            path.name: path.stat().st_mode & 0o777
+            for place in (sqlite_record.folder, restored.folder, tmp_path, elsewhere.parent)
+            for pattern in ("*.sqlite*", "head.json")
+            for path in place.glob(pattern)
+        }
+    names = [name + end for name in ("record", "other") for end in (".sqlite", ".sqlite-wal")]
+    assert set(names) | {"head.json"} < set(modes)
+    assert set(modes.values()) == {0o600}
+
+
 def test_it_shows_one_state_while_the_record_is_used(sqlite_record, file, tmp_path, monkeypatch):
     """Images come and go between the first copy of images and the snapshot of the tables."""
     from pneumoscope.records import backup as module
@@ -176,14 +201,19 @@ def test_tampering_is_not_washed_off_by_a_backup(sqlite_record, file, tmp_path, 
     assert restore(tmp_path / "new", None, tmp_path / "backup").problems == before
 
 
-def test_rows_without_those_that_they_name_are_refused_in_a_sentence(sqlite_record, file, tmp_path):
+def test_rows_whose_study_was_deleted_are_restored_where_the_database_takes_them(
+    sqlite_record, file, tmp_path, postgresql
+):
     file(sqlite_record)
     with closing(sqlite3.connect(sqlite_record.folder / "record.sqlite")) as tool, tool:
         tool.execute("DELETE FROM studies")
+    before = verify_record(sqlite_record).problems
+    assert "which has no row" in before[0]
     back_up(sqlite_record, tmp_path / "backup")
-    with pytest.raises(RecordError, match="The new database cannot be used: FOREIGN KEY"):
-        restore(tmp_path / "new", None, tmp_path / "backup")
+    with pytest.raises(RecordError, match=r"The new database cannot be used: .* foreign key"):
+        restore(tmp_path / "new", postgresql, tmp_path / "backup")
     assert {path.name for path in tmp_path.iterdir()} == {"record", "backup"}
+    assert restore(tmp_path / "new", None, tmp_path / "backup").problems == before
 
 
 def test_a_head_that_was_taken_away_stays_away(sqlite_record, file, tmp_path):
@@ -249,6 +279,15 @@ def test_nothing_is_written_over(full, database, tmp_path):
         restore(tmp_path / "new", other, tmp_path / "backup")
     assert _read_all(full) == before
     assert not (tmp_path / "new").exists()
+
+
+def test_a_backup_within_the_record_is_refused(sqlite_record, tmp_path):
+    (tmp_path / "link").symlink_to(sqlite_record.folder)
+    for place in ("record/backup", "record/images/deep/backup", "link/backup", "record/../link/b"):
+        with pytest.raises(RecordError, match=r"lies within .* name a folder elsewhere"):
+            back_up(sqlite_record, tmp_path / place)
+    assert not list(sqlite_record.folder.rglob("*backup*"))
+    back_up(sqlite_record, tmp_path / "record-backup")
 
 
 @pytest.mark.parametrize("work", ["back up", "restore"])

@@ -82,9 +82,14 @@ def back_up(
     Raises
     ------
     RecordError
-        The destination is not empty.
+        The destination is not empty, or lies within the record.
     """
     require_free(destination, "A backup")
+    if destination.resolve().is_relative_to(record.folder.resolve()):
+        raise RecordError(
+            f"A backup is lost with the record's folder, and {destination} lies within "
+            f"{record.folder}: name a folder elsewhere, best on another disk."
+        )
     with name_disk(destination), build_folder(destination) as staging:
         for name in ("tables", "images"):  # closed, whatever becomes of the folder around them
             (staging / name).mkdir(mode=0o700)

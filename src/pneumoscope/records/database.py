@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,7 @@ def _create_engine(url: URL) -> Engine:
     except (NoSuchModuleError, SQLAlchemyError) as error:
         raise RecordError(f"{url.render_as_string()} cannot be opened: {error}.") from error
     if _is_file(url):
+        event.listen(engine, "do_connect", _make_file)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -185,6 +187,15 @@ def _create_engine(url: URL) -> Engine:
 
 def _is_file(url: URL) -> bool:
     return url.get_backend_name() == "sqlite"
+
+
+def _make_file(_: Any, __: Any, arguments: list[Any], options: dict[str, Any]) -> None:
+    """Close a new database to others; SQLite gives the files beside it the mode of this one."""
+    if arguments[0] == ":memory:" or options.get("uri"):
+        return
+    # One that is there is let be: to open it and close it again would give up SQLite's locks on it.
+    with suppress(OSError):
+        os.close(os.open(arguments[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, TypeDecorator, func, insert, select
+from sqlalchemy import Column, TypeDecorator, event, func, insert, select
 from sqlalchemy import Table as SqlTable
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session as DatabaseSession
@@ -69,7 +69,7 @@ def restore(
     backup = read_backup(source)
     images = ContentStore(source / "images")
     if database is not None:
-        with closing(Database(database)) as other, _begin(other):
+        with closing(_open(database)) as other, _begin(other):
             pass  # better refused now than after an hour of hashing
     _check_tables(backup, source)
     hashes = _Hashes(source, backup, progress)
@@ -98,12 +98,11 @@ def _write(
     with ExitStack() as stack:
         if database is None:
             staging = stack.enter_context(build_folder(folder))
-            (staging / "record.sqlite").touch(mode=0o600)
             # Not as text: a folder's name may hold what an address gives a meaning.
-            within = Database(URL.create("sqlite", database=str(staging / "record.sqlite")))
+            within = _open(URL.create("sqlite", database=str(staging / "record.sqlite")))
             session = stack.enter_context(_begin(stack.enter_context(closing(within))))
         else:
-            other = stack.enter_context(closing(Database(database)))
+            other = stack.enter_context(closing(_open(database)))
             session = stack.enter_context(_begin(other))
             staging = stack.enter_context(build_folder(folder))
         for table in TABLES:
@@ -181,6 +180,21 @@ def _check_tables(backup: Backup, source: Path) -> None:
             raise RecordError(f"The backup is damaged: its table {name} is missing.") from error
         if (rows, digest.hexdigest()) != (said.rows, said.sha256):
             raise RecordError(f"The backup is damaged: its table {name} is not what it was.")
+
+
+def _open(url: str | URL) -> Database:
+    """Open a database that takes rows as they were, also where those that they name were deleted.
+
+    PostgreSQL takes none such, for no one.
+    """
+    database = Database(url)
+    if database.is_sqlite:
+        event.listen(database.engine, "connect", _leave_unchecked)
+    return database
+
+
+def _leave_unchecked(connection: Any, _: Any) -> None:
+    connection.execute("PRAGMA foreign_keys=OFF")
 
 
 @contextmanager
