@@ -121,3 +121,11 @@ def test_what_the_service_decides_cannot_be_said_here(server, file, option):
     answer = CliRunner().invoke(app, ["predict", str(file), "--server", server, *option])
     assert isinstance(answer.exception, Exception)
     assert "the service of --server has its own" in str(answer.exception)
+
+
+@pytest.mark.parametrize("token", ["schlüssel", "two\nlines"])
+def test_a_token_that_is_none_is_refused_without_being_shown(monkeypatch, token):
+    monkeypatch.setenv("PNEUMOSCOPE_TOKEN", token)
+    with pytest.raises(ServiceError, match="one line of plain letters") as refusal:
+        Client("http://127.0.0.1:9")
+    assert token not in str(refusal.value)

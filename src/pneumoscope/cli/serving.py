@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -94,6 +95,11 @@ def serve(
     for file in (certificate, private_key, report):
         if file is not None and not file.is_file():
             raise PneumoscopeError(f"{file} is no file.")
+    for name in allowed_hosts or ():
+        if not re.fullmatch(r"[\w.-]+", name):
+            raise PneumoscopeError(
+                f"--allowed-host takes a name such as xray.example, not {name!r}."
+            )
     settings = Settings(
         record=record,
         database=database,
