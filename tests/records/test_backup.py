@@ -281,6 +281,16 @@ def test_nothing_is_written_over(full, database, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_a_database_that_lost_a_table_is_no_place_to_restore_into(sqlite_record, tmp_path):
+    back_up(sqlite_record, tmp_path / "backup")
+    place = f"sqlite:///{tmp_path / 'other.sqlite'}"
+    with Record(tmp_path / "other", place) as other, other.database.begin() as session:
+        session.execute(text("DROP TABLE readings"))
+    with pytest.raises(RecordError, match="cannot be used: no such table: readings; "):
+        restore(tmp_path / "new", place, tmp_path / "backup")
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_backup_within_the_record_is_refused(sqlite_record, tmp_path):
     (tmp_path / "link").symlink_to(sqlite_record.folder)
     for place in ("record/backup", "record/images/deep/backup", "link/backup", "record/../link/b"):

@@ -68,8 +68,13 @@ def restore(
     require_free(folder, "A record")
     backup = read_backup(source)
     images = ContentStore(source / "images")
+    advice = "verify the record that the backup is of, and name an empty database"
     if database is not None:
-        with closing(_open(database)) as other, _begin(other):
+        with (
+            name_failures("The new database", advice),
+            closing(_open(database)) as other,
+            _begin(other),
+        ):
             pass  # better refused now than after an hour of hashing
     _check_tables(backup, source)
     hashes = _Hashes(source, backup, progress)
@@ -77,10 +82,7 @@ def restore(
         if not images.holds(sha256):
             raise RecordError(f"The backup is damaged: the image {sha256} is not what it was.")
     try:
-        with (
-            name_disk(folder),
-            name_failures("The new database", "verify the record that the backup is of"),
-        ):
+        with name_disk(folder), name_failures("The new database", advice):
             _write(folder, database, source, backup, hashes)
     except BaseException:
         # The rows of another database come last: without them the images are nobody's.
