@@ -116,3 +116,14 @@ def test_what_the_calibration_part_would_give(busy):
     assert expected["flagged"] == pytest.approx(np.mean(part.probabilities >= 0.8))
     single = monitoring.expect_rates(part, None, None, 0.5)
     assert single == {"referred": 0.0, "flagged": float((part.probabilities >= 0.5).mean())}
+
+
+def test_a_single_label_is_told_as_one(start, tmp_path):
+    service, file = start(tmp_path)
+    with service:
+        study = file("one.png", Decision.NORMAL, 0.1)
+        with service.record.begin() as session:
+            add_reading(session, study, "anna", Verdict.AGREE, None, "")
+        with TestClient(create_app(service), base_url="http://127.0.0.1:8000") as client:
+            page = client.get("/monitoring", headers={"accept": "text/html"}).text
+    assert "of 1 label in 30 days was the model's decision" in page
