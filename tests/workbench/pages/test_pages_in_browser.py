@@ -281,6 +281,7 @@ def test_who_was_signed_out_meanwhile_is_told_so_and_led_back(page, guarded):
     address, file = guarded
     study = f"/studies/{file('kept.png', Decision.NORMAL, 0.1)}"
     _sign_in(page, address + study, "ben")
+    expect(page.locator("#stage [data-part=said]")).to_be_hidden()
     page.context.clear_cookies()
     page.keyboard.press("p")
     page.keyboard.press("Enter")
@@ -306,7 +307,7 @@ def test_an_admin_deletes_a_study_by_a_second_act(page, guarded):
     expect(dialog).to_be_hidden()
     page.get_by_role("button", name="Delete this study").click()
     dialog.get_by_role("button", name="Delete for ever").click()
-    page.wait_for_url(f"{address}/")
+    page.wait_for_url(f"{address}/?")
     expect(page.locator(NAMES)).to_have_count(0)
 
 
@@ -329,7 +330,7 @@ def test_an_open_study_that_is_deleted_leaves_the_screen(page, address, file, se
     page.keyboard.press("h")
     page.keyboard.press("+")
     page.keyboard.press("g")
-    page.wait_for_url(f"{address}/")
+    page.wait_for_url(f"{address}/?")
 
 
 def test_a_reading_of_a_study_that_is_gone_says_so(page, address, file, service):
@@ -359,7 +360,7 @@ def test_of_what_cannot_be_read_nothing_is_loaded_and_its_reason_stands_there(pa
     page.goto(f"{address}/studies/{ward['unreadable']}")
     expect(page.locator("#stage [data-part=said]")).to_have_text("unreadable for a reason.")
     page.goto(f"{address}/?decision=ERROR")
-    expect(page.locator("tr[data-id] svg.no-picture")).to_be_visible()
+    expect(page.locator("tr[data-id] svg.no-picture").first).to_be_visible()
     page.wait_for_timeout(300)
     assert [url for url in asked if url.endswith(("/pixels", "/thumbnail.jpg"))] == []
 
@@ -383,7 +384,6 @@ def test_no_number_of_monitoring_is_cut_on_a_phone(page, address, ward, service)
     with service.record.begin() as session:
         add_reading(session, ward["clear"], "anna", Verdict.AGREE, None, "")
     page.goto(f"{address}/monitoring")
-    expect(page.get_by_text("label in 30 days was the model's decision")).to_be_visible()
     for summary in page.locator("summary").all():
         summary.click()
     cut = """() => [...document.querySelectorAll("table")]
