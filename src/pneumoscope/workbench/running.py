@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import signal
 import socket
 import ssl
@@ -126,7 +127,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _describe(settings: Settings, listener: socket.socket) -> str:
-    if settings.host in {"0.0.0.0", "::"}:  # every address of this machine
+    if _is_every_address(settings.host):
         name = settings.allowed_hosts[0] if settings.allowed_hosts else socket.gethostname()
         return (
             f"{'https' if settings.certificate else 'http'}://{name}:{listener.getsockname()[1]}/"
@@ -134,3 +135,10 @@ def _describe(settings: Settings, listener: socket.socket) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     scheme = "https" if settings.certificate else "http"
     return f"{scheme}://{host}:{listener.getsockname()[1]}/"
+
+
+def _is_every_address(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
