@@ -205,7 +205,7 @@ def _listen(service: Service) -> Iterator[str]:
     thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop runs in this thread, where others want theirs
 def browser() -> Iterator[Browser]:
     """Chromium, where `PNEUMOSCOPE_CHROMIUM` or the path has one."""
     path = os.environ.get("PNEUMOSCOPE_CHROMIUM") or shutil.which("chromium")

@@ -64,6 +64,7 @@ def test_from_sign_in_to_labels_for_training(page: Page, started, place, radiogr
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page).to_have_url(f"{started}/upload")
+    page.wait_for_load_state("load")  # its script listens from then on
 
     # Two radiographs and something that is none.
     broken = tmp_path / "notes.jpg"

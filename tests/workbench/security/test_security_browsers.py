@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from pneumoscope.workbench.settings import Settings
@@ -192,5 +194,6 @@ def test_answers_are_passed_on_as_they_come(serve, build):
     async def run():
         await app(scope, receive, send)
 
-    anyio.run(run)
+    with ThreadPoolExecutor(1) as thread:  # this one may have an event loop already
+        thread.submit(anyio.run, run).result()
     assert chunks == [b"data: 1\n\n", b"data: 2\n\n"]
