@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "src" / "pneumoscope"
 
 FLOORS = {
-    "errors": -1, "_files": 0, "_extras": 0, "_probability": 0, "_quiet": 0,
+    "errors": -1, "_closing": 0, "_files": 0, "_extras": 0, "_probability": 0, "_quiet": 0,
     "images": 1, "evaluation": 1,
     "datasets": 2, "bundle": 2,
     "network": 3, "runtime": 3,

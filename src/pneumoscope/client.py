@@ -13,9 +13,9 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from pneumoscope._closing import Closing
 from pneumoscope._extras import require_extra
 from pneumoscope.errors import ImageError, OverloadedError, ServiceError
 from pneumoscope.images import MAX_BYTES
@@ -39,7 +39,7 @@ class ServedFinding:
     study: str
 
 
-class Client:
+class Client(Closing):
     """Asks a service for answers; one instance may serve many threads.
 
     Parameters
@@ -78,17 +78,6 @@ class Client:
             timeout=timeout,
             follow_redirects=False,
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connections."""
@@ -198,8 +187,7 @@ class RemotePredictor:
         self.threshold = float(model["threshold"])
         self.rule_out: float | None = model["rule_out"]
         self.rule_in: float | None = model["rule_in"]
-        known = {code.value for code in WarningCode}
-        self.warnings = tuple(WarningCode(code) for code in model["warnings"] if code in known)
+        self.warnings = _read_warnings(model["warnings"])
 
     def predict_many(
         self, images: Iterable[str | bytes], *, jobs: int | None = None
@@ -281,14 +269,19 @@ def _read_finding(answer: dict[str, Any], path: str) -> Finding:
         "message", "precision", "bundle",
     )  # fmt: skip
     facts: dict[str, Any] = {name: answer.get(name) for name in plain}
-    known = {code.value for code in WarningCode}
     return Finding(
         path=path,
         status=Status(answer["status"]),
         decision=Decision(decision) if decision else None,
-        warnings=tuple(WarningCode(code) for code in answer.get("warnings", []) if code in known),
+        warnings=_read_warnings(answer.get("warnings", [])),
         **facts,
     )
+
+
+def _read_warnings(codes: Iterable[str]) -> tuple[WarningCode, ...]:
+    """Return the warnings that this version knows; a newer service may have others."""
+    known = {code.value for code in WarningCode}
+    return tuple(WarningCode(code) for code in codes if code in known)
 
 
 def _read_pause(stated: str | None) -> float:

@@ -17,10 +17,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from pneumoscope.records.filing import (
+    NAME_LENGTH,
     PatientConflictError,
     Submission,
     Terms,
     ask,
+    clean_key,
     conclude,
     describe_answer,
     digest_prediction,
@@ -84,9 +86,10 @@ def _file_new(session: Session, entries: Sequence[Answered]) -> list[Filed]:
     if not entries:
         return []
     now = datetime.now(UTC)
-    patients = _find_patients(session, {e.submission.patient for e in entries} - {None, ""})
+    keys = [clean_key(entry.submission.patient) for entry in entries]
+    patients = _find_patients(session, {key for key in keys if key})
     images, studies, predictions = [], [], []
-    for entry in entries:
+    for entry, key in zip(entries, keys, strict=True):
         sent, study_id = entry.submission, make_id()
         images.append({"sha256": sent.image_sha256, "size": sent.size, "stored_at": now})
         prediction = Prediction(
@@ -108,8 +111,8 @@ def _file_new(session: Session, entries: Sequence[Answered]) -> list[Filed]:
                 "id": study_id,
                 "single": sent.image_sha256,
                 "image_sha256": sent.image_sha256,
-                "patient_id": patients.get(sent.patient or ""),
-                "name": sent.name[:512],
+                "patient_id": patients.get(key or ""),
+                "name": sent.name[:NAME_LENGTH],
                 "taken_on": sent.taken_on,
                 "received_at": now,
                 "source": sent.source,
@@ -134,7 +137,7 @@ def _to_row(prediction: Prediction) -> dict[str, Any]:
     return {column.key: getattr(prediction, column.key) for column in Prediction.__table__.columns}
 
 
-def _find_patients(session: Session, keys: set[str | None]) -> dict[str, str]:
+def _find_patients(session: Session, keys: set[str]) -> dict[str, str]:
     """Return the ids of patients by their keys; who is not known yet is added."""
     if not keys:
         return {}

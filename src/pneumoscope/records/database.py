@@ -53,8 +53,7 @@ class Database:
     def begin(self) -> Iterator[Session]:
         """Yield a session that may write; it is committed at the end, or undone on an error."""
         with Session(self._writing, expire_on_commit=False) as session, session.begin():
-            if not self.is_sqlite:
-                session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER_LOCK})
+            self._lock_writers(session.connection())
             yield session
 
     @contextmanager
@@ -121,11 +120,14 @@ class Database:
                 f"{self.url.render_as_string()} does not answer: {_first_line(error.orig)}."
             ) from error
         with connection, connection.begin():
-            if writes and not self.is_sqlite:
-                connection.execute(
-                    text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER_LOCK}
-                )
+            if writes:
+                self._lock_writers(connection)
             yield connection
+
+    def _lock_writers(self, connection: Connection) -> None:
+        """Wait until nobody else writes, to the end of the transaction; SQLite does so itself."""
+        if not self.is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER_LOCK})
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session
 
 from pneumoscope.errors import RecordError
@@ -22,7 +22,7 @@ from pneumoscope.runtime import Decision, Finding, Status, WarningCode
 _URGENCY = {Decision.PNEUMONIA: Urgency.PNEUMONIA, Decision.REFER: Urgency.REFER}
 #: Characters of a patient's key.
 LONGEST_KEY = 256
-_NAME_LENGTH, _MESSAGE_LENGTH = 512, 2048
+NAME_LENGTH, _MESSAGE_LENGTH = 512, 2048
 
 
 class PatientConflictError(RecordError):
@@ -85,7 +85,7 @@ def file_study(session: Session, submission: Submission) -> Study:
         single=None if submission.again else submission.image_sha256,
         image_sha256=submission.image_sha256,
         patient_id=find_patient(session, submission.patient),
-        name=submission.name[:_NAME_LENGTH],
+        name=submission.name[:NAME_LENGTH],
         taken_on=submission.taken_on,
         received_at=_now(),
         source=submission.source,
@@ -97,17 +97,21 @@ def file_study(session: Session, submission: Submission) -> Study:
     return study
 
 
+def match_terms(terms: Terms) -> ColumnElement[bool]:
+    """Return the condition that a prediction was made under these terms."""
+    return and_(
+        Prediction.bundle == terms.bundle,
+        Prediction.precision == terms.precision,
+        Prediction.operating_point == terms.operating_point,
+    )
+
+
 def ask(
     session: Session, study: Study, terms: Terms, asked_by: str, state: State = State.QUEUED
 ) -> tuple[Prediction, bool]:
     """Return the study's prediction under these terms, and whether it was made now."""
     found = session.scalar(
-        select(Prediction).where(
-            Prediction.study_id == study.id,
-            Prediction.bundle == terms.bundle,
-            Prediction.precision == terms.precision,
-            Prediction.operating_point == terms.operating_point,
-        )
+        select(Prediction).where(Prediction.study_id == study.id, match_terms(terms))
     )
     if found is not None:
         return found, False

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,7 +16,7 @@ from pneumoscope._files import hash_bytes
 from pneumoscope.errors import ImageError, OverloadedError, RecordError
 from pneumoscope.images import NO_HEADER, Header, is_dicom, read_header
 from pneumoscope.records.answering import Answered, Filed, file_answers
-from pneumoscope.records.filing import Submission, Terms, ask, clean_key, file_study
+from pneumoscope.records.filing import Submission, Terms, ask, clean_key, file_study, match_terms
 from pneumoscope.records.queue import count_waiting
 from pneumoscope.records.queue_worker import QueueWorker
 from pneumoscope.records.record import Record
@@ -39,6 +40,11 @@ class Sent:
     taken_on: date | None = None
     job_id: str | None = None
     again: bool = False
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the data; computed once, since an image may be large."""
+        return hash_bytes(self.data)
 
 
 @dataclass(frozen=True)
@@ -131,14 +137,14 @@ class Intake:
         OverloadedError
             Too many images are on their way.
         """
-        sha256 = hash_bytes(sent.data)
+        sha256 = sent.sha256
         if sent.again:
-            return self._answer(sent, sha256)
+            return self._answer(sent)
         with self._lock:
             running = self._in_flight.get(sha256)
             # Whose patient it is, the one who comes second says too: that is checked when filed.
             if running is None or sent.patient:
-                future = self._answer(sent, sha256)
+                future = self._answer(sent)
                 self._in_flight[sha256] = future
             else:
                 future = _repeat(running)
@@ -150,6 +156,7 @@ class Intake:
 
         Nothing is written; an image that is sent with something new to say about it is not found.
         """
+        sha256 = sent.sha256  # here, off the event loop, also where nothing is looked for
         if sent.again or sent.patient or sent.taken_on:
             return None
         with self.record.read() as session:
@@ -157,16 +164,14 @@ class Intake:
                 select(Prediction.id, Study.id)
                 .join(Study, Study.id == Prediction.study_id)
                 .where(
-                    Study.single == hash_bytes(sent.data),
-                    Prediction.bundle == self.terms.bundle,
-                    Prediction.precision == self.terms.precision,
-                    Prediction.operating_point == self.terms.operating_point,
+                    Study.single == sha256,
+                    match_terms(self.terms),
                     Prediction.state == State.DONE,
                 )
             ).first()
         return Filed(row[0], row[1], False) if row else None
 
-    def _answer(self, sent: Sent, sha256: str) -> Future[Reply]:
+    def _answer(self, sent: Sent) -> Future[Reply]:
         future: Future[Reply] = Future()
         future.set_running_or_notify_cancel()
 
@@ -177,18 +182,18 @@ class Intake:
                 if answer.finding.status is Status.ERROR:
                     future.set_result(Reply(answer.finding, None))
                     return
-                self._filing.submit(self._file, sent, sha256, answer, future)
+                self._filing.submit(self._file, sent, answer, future)
             except BaseException as error:  # noqa: BLE001 - the caller gets it
                 future.set_exception(error)
 
         self.batcher.submit(sent.data, sent.name).add_done_callback(keep)
         return future
 
-    def _file(self, sent: Sent, sha256: str, answer: Answer, future: Future[Reply]) -> None:
+    def _file(self, sent: Sent, answer: Answer, future: Future[Reply]) -> None:
         try:
             with self.record.keep_images():
                 self.record.images.put(sent.data)
-                submission = _describe(sent, sha256, answer.header)
+                submission = _describe(sent, answer.header)
                 entry = Answered(submission, self.terms, answer.finding, answer.timings)
                 filed = self.writer.join(file_answers, entry).result()
             if filed.is_new:
@@ -220,10 +225,11 @@ class Intake:
             )
         headers = [self._read_header(sent) for sent in images]
         with self.record.keep_images():
-            hashes = [self.record.images.put(sent.data) for sent in images]
+            for sent in images:
+                self.record.images.put(sent.data)
             futures = [
-                self.writer.join(self._enqueue_all, _describe(sent, sha256, header))
-                for sent, sha256, header in zip(images, hashes, headers, strict=True)
+                self.writer.join(self._enqueue_all, _describe(sent, header))
+                for sent, header in zip(images, headers, strict=True)
             ]
             outcomes: list[Queued | RecordError] = []
             for future in futures:
@@ -255,10 +261,10 @@ class Intake:
         return queued
 
 
-def _describe(sent: Sent, sha256: str, header: Header) -> Submission:
+def _describe(sent: Sent, header: Header) -> Submission:
     """Return a submission; what the file says of itself goes before what is said about it."""
     return Submission(
-        image_sha256=sha256,
+        image_sha256=sent.sha256,
         size=len(sent.data),
         name=sent.name,
         asked_by=sent.asked_by,

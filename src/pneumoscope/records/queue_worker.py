@@ -88,25 +88,31 @@ class QueueWorker:
             self._wake.clear()
 
     def _answer_claims(self, claims: list[Claim]) -> None:
-        filed = []
-        for entry in claims:
-            if entry.attempts > MAX_ATTEMPTS:
-                message = f"{entry.name} was given up: it ended its worker {MAX_ATTEMPTS} times."
-                filed.append((entry, self._conclude(entry, self._fail(entry.name, message))))
-                continue
+        answers = [(entry, self._begin(entry)) for entry in claims]
+        written = []
+        for entry, answer in answers:
             try:
-                data = self._record.images.get(entry.image_sha256)
-            except RecordError as error:
-                filed.append((entry, self._conclude(entry, self._fail(entry.name, str(error)))))
-                continue
-            filed.append((entry, self._follow(entry, self._submit_patiently(data, entry.name))))
-        for entry, future in filed:
+                written.append((entry, self._conclude(entry, answer.result())))
+            except Exception:  # noqa: BLE001 - the others of the batch are answered
+                self._put_back(entry)
+        for entry, outcome in written:
             try:
-                future.result()
+                outcome.result()
             except Exception:  # noqa: BLE001 - the others of the batch were written
-                _log.exception("An answer could not be written down; it is tried again")
-                self._record.write(lambda session, entry=entry: _put_back(session, entry))  # type: ignore[misc]
+                self._put_back(entry)
         self._on_change([entry.study_id for entry in claims])
+
+    def _begin(self, entry: Claim) -> Future[Answer]:
+        """Have an image answered; what is wrong with it is an answer too."""
+        if entry.attempts > MAX_ATTEMPTS:
+            return self._fail(
+                entry, f"{entry.name} was given up: it ended its worker {MAX_ATTEMPTS} times."
+            )
+        try:
+            data = self._record.images.get(entry.image_sha256)
+        except RecordError as error:
+            return self._fail(entry, str(error))
+        return self._submit_patiently(data, entry.name)
 
     def _submit_patiently(self, data: bytes, name: str) -> Future[Answer]:
         while True:
@@ -114,20 +120,6 @@ class QueueWorker:
                 return self._batcher.submit(data, name)
             except OverloadedError:  # those who wait for an answer go first
                 time.sleep(0.05)
-
-    def _follow(self, entry: Claim, answered: Future[Answer]) -> Future[None]:
-        done: Future[None] = Future()
-
-        def write(future: Future[Answer]) -> None:
-            try:
-                written = self._conclude(entry, future.result())
-            except BaseException as error:  # noqa: BLE001 - who waits for `done` gets it
-                done.set_exception(error)
-                return
-            written.add_done_callback(lambda outcome: _pass_on(outcome, done))
-
-        answered.add_done_callback(write)
-        return done
 
     def _conclude(self, entry: Claim, answer: Answer) -> Future[None]:
         self._on_answer(answer.finding)
@@ -140,20 +132,19 @@ class QueueWorker:
 
         return self._writer.submit(change)
 
-    def _fail(self, name: str, message: str) -> Answer:
-        return Answer(self._predictor.report_error(name, message), {})
+    def _fail(self, entry: Claim, message: str) -> Future[Answer]:
+        failed: Future[Answer] = Future()
+        failed.set_result(Answer(self._predictor.report_error(entry.name, message), {}))
+        return failed
 
+    def _put_back(self, entry: Claim) -> None:
+        """Let a prediction wait again that could not be made or written."""
+        _log.exception("An answer could not be written down; it is tried again")
 
-def _put_back(session: Session, entry: Claim) -> None:
-    prediction = session.get(Prediction, entry.prediction_id)
-    if prediction is not None and prediction.state == State.RUNNING:
-        prediction.state = State.QUEUED
-        prediction.claimed_by = None
+        def change(session: Session) -> None:
+            prediction = session.get(Prediction, entry.prediction_id)
+            if prediction is not None and prediction.state == State.RUNNING:
+                prediction.state = State.QUEUED
+                prediction.claimed_by = None
 
-
-def _pass_on(outcome: Future[None], done: Future[None]) -> None:
-    error = outcome.exception()
-    if error is not None:
-        done.set_exception(error)
-    else:
-        done.set_result(None)
+        self._record.write(change)

@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import platformdirs
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
+from pneumoscope._closing import Closing
 from pneumoscope.errors import RecordError
 from pneumoscope.records.content_store import ContentStore
 from pneumoscope.records.database import REVISION, Database
@@ -24,7 +24,7 @@ T = TypeVar("T")
 _LOGGER = logging.getLogger(__name__)
 
 
-class Record:
+class Record(Closing):
     """What a service knows: studies, answers, readings, users, and the log of it all.
 
     Parameters
@@ -101,17 +101,6 @@ class Record:
         for head in missing:
             if last.seq == 0 or (known and head is not self.head):
                 head.advance(last)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @contextmanager
     def begin(self) -> Iterator[Session]:

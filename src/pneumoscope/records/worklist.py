@@ -58,30 +58,14 @@ def list_studies(
     session: Session, query: StudyQuery, *, offset: int = 0, limit: int = 50
 ) -> list[StudyRow]:
     """Return a page of the worklist: PNEUMONIA first, then REFER, then the rest, latest first."""
-    readings = (
-        select(func.count()).where(Reading.study_id == Study.id).correlate(Study).scalar_subquery()
-    )
-    statement = (
-        select(Study, Patient.key, Prediction, readings)
-        .outerjoin(Patient, Patient.id == Study.patient_id)
-        .outerjoin(Prediction, Prediction.id == Study.prediction_id)
-        .order_by(Study.urgency, Study.received_at.desc(), Study.id)
-        .offset(offset)
-        .limit(limit)
-    )
-    return [_to_row(*row) for row in session.execute(_narrow(statement, query)).all()]
+    statement = _select_rows().order_by(Study.urgency, Study.received_at.desc(), Study.id)
+    page = _narrow(statement, query).offset(offset).limit(limit)
+    return [_to_row(*row) for row in session.execute(page).all()]
 
 
 def find_study(session: Session, study_id: str) -> StudyRow | None:
     """Return one study; None where there is none of this id."""
-    statement = (
-        select(Study, Patient.key, Prediction, select(func.count())
-               .where(Reading.study_id == Study.id).correlate(Study).scalar_subquery())
-        .outerjoin(Patient, Patient.id == Study.patient_id)
-        .outerjoin(Prediction, Prediction.id == Study.prediction_id)
-        .where(Study.id == study_id)
-    )  # fmt: skip
-    row = session.execute(statement).first()
+    row = session.execute(_select_rows().where(Study.id == study_id)).first()
     return _to_row(*row) if row else None
 
 
@@ -125,6 +109,18 @@ def find_neighbours(
     )
     after = narrowed.where(~earlier).order_by(Study.urgency, Study.received_at.desc(), Study.id)
     return session.scalar(before.limit(1)), session.scalar(after.limit(1))
+
+
+def _select_rows() -> Select[Any]:
+    """Return a statement that yields what `_to_row` takes."""
+    readings = (
+        select(func.count()).where(Reading.study_id == Study.id).correlate(Study).scalar_subquery()
+    )
+    return (
+        select(Study, Patient.key, Prediction, readings)
+        .outerjoin(Patient, Patient.id == Study.patient_id)
+        .outerjoin(Prediction, Prediction.id == Study.prediction_id)
+    )
 
 
 def _narrow(statement: Select[Any], query: StudyQuery) -> Select[Any]:

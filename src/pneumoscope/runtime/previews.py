@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from pneumoscope.images import Geometry, read, spread_over_image
+from pneumoscope.images import read, spread_over_image
 from pneumoscope.runtime.finding import Finding
 from pneumoscope.runtime.heatmap import encode_heatmap, paint_influence, scale_map
 
@@ -43,7 +41,7 @@ def unfold_pixels(data: bytes) -> RawPixels:
     radiograph = read(data, name=_NAME)
     height, width = radiograph.pixels.shape
     pixels = radiograph.pixels
-    raw = pixels.astype("<u2").tobytes() if radiograph.bits > 8 else _narrow(pixels).tobytes()
+    raw = pixels.astype("<u2" if radiograph.bits > 8 else np.uint8).tobytes()
     return RawPixels(raw, width, height, radiograph.bits)
 
 
@@ -75,15 +73,6 @@ def draw_heatmap_picture(data: bytes, finding: Finding) -> bytes:
 def measure_image(data: bytes) -> tuple[int, int]:
     """Return width and height of an image's bytes, in pixels, once upright."""
     return read(data, name=_NAME, target_size=THUMBNAIL).original_size
-
-
-def place_map(finding: Finding, geometry: Geometry) -> Finding:
-    """Return a finding from the record with what the record leaves out: how its map lies."""
-    return replace(finding, geometry=geometry)
-
-
-def _narrow(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
-    return pixels.astype(np.uint8)
 
 
 def _encode(picture: Image.Image, kind: str, **options: int) -> bytes:

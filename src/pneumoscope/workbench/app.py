@@ -8,9 +8,9 @@ from pneumoscope import __version__
 from pneumoscope.workbench.api import add_api
 from pneumoscope.workbench.api.description import add_description
 from pneumoscope.workbench.body_limit import BodyLimit
+from pneumoscope.workbench.handlers import add_handlers
 from pneumoscope.workbench.measuring import Measuring
 from pneumoscope.workbench.pages import add_pages
-from pneumoscope.workbench.problems import add_problems
 from pneumoscope.workbench.security import add_security
 from pneumoscope.workbench.service import Service
 
@@ -35,7 +35,7 @@ def create_app(service: Service) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.service = service
-    add_problems(app)
+    add_handlers(app)
     add_api(app)
     add_description(app)
     add_pages(app)

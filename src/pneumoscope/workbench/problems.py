@@ -1,45 +1,13 @@
-"""What went wrong, as RFC 9457 has programs told, and as a page where a browser asks."""
+"""Why there is no answer, as RFC 9457 has programs told."""
 
 from __future__ import annotations
 
-import errno
-import logging
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from sqlalchemy.exc import InterfaceError, OperationalError
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pneumoscope.errors import (
-    ImageError,
-    MissingExtraError,
-    OverloadedError,
-    PneumoscopeError,
-    RecordError,
-)
-from pneumoscope.records import PatientConflictError
-from pneumoscope.workbench.pages.failures import show_failure, wants_page
-
-_log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
-#: Seconds after which a service that had too much to do is worth asking again.
-RETRY_AFTER = 2
-
-#: Seconds after which a disk may have room again, or a database be back.
-_PATIENCE = 30
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-_STATUS: dict[type[PneumoscopeError], int] = {
-    OverloadedError: 503,
-    PatientConflictError: 409,
-    ImageError: 422,
-    RecordError: 422,
-    MissingExtraError: 501,
-}
 
 
 class Problem(Exception):  # noqa: N818 - the standard's word for it
@@ -78,92 +46,3 @@ def describe_problem(problem: Problem) -> Response:
         **problem.members,
     }
     return JSONResponse(body, problem.status, problem.headers, MEDIA_TYPE)
-
-
-def add_problems(app: FastAPI) -> None:
-    """Answer every error in one way: a problem for programs, a page for browsers."""
-    app.add_middleware(Failures)
-
-    @app.exception_handler(Problem)
-    def answer_problem(request: Request, error: Problem) -> Response:
-        return _answer(request, error)
-
-    @app.exception_handler(PneumoscopeError)
-    def answer_own(request: Request, error: PneumoscopeError) -> Response:
-        status = next((s for kind, s in _STATUS.items() if isinstance(error, kind)), 500)
-        headers = {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
-        return _answer(request, Problem(status, str(error), headers=headers))
-
-    @app.exception_handler(HTTPException)
-    def answer_http(request: Request, error: HTTPException) -> Response:
-        if isinstance(error.__cause__, Problem):  # a limit that was met while a form was read
-            return _answer(request, error.__cause__)
-        headers = dict(error.headers or {})
-        return _answer(request, Problem(error.status_code, str(error.detail), headers=headers))
-
-    @app.exception_handler(RequestValidationError)
-    def answer_invalid(request: Request, error: RequestValidationError) -> Response:
-        errors = [
-            {"pointer": "/".join(str(part) for part in entry["loc"]), "detail": entry["msg"]}
-            for entry in error.errors()
-        ]
-        first = (
-            f"{errors[0]['pointer']}: {errors[0]['detail']}" if errors else "see the description"
-        )
-        detail = f"The request is not as it should be: {first}."
-        return _answer(request, Problem(422, detail, members={"errors": errors}))
-
-
-class Failures:
-    """Answers what nobody foresaw, within everything that stands before the routes."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; an error becomes an answer, if none was begun."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        begun = False
-
-        async def note(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, note)
-        except Exception as error:
-            problem = _find_cause(error)
-            # The path may name a study by its id; it never names a patient.
-            where = (scope["method"], scope["path"])
-            if problem is None:
-                _log.error("%s %s failed", *where, exc_info=error)
-                problem = Problem(500, "Something went wrong inside; the log says what.")
-            else:
-                _log.error("%s %s: %s", *where, problem.detail)
-            if begun:
-                raise
-            await _answer(Request(scope), problem)(scope, receive, send)
-
-
-def _find_cause(error: BaseException) -> Problem | None:
-    """Return what is wrong with the record's disk or database; None where it is something else."""
-    causes = (error, error.__cause__, error.__context__, getattr(error, "orig", None))
-    full = any(isinstance(cause, OSError) and cause.errno in _NO_SPACE for cause in causes)
-    if full or "database or disk is full" in str(error):
-        detail = "The disk of the record is full: nothing new is kept until there is room."
-    elif isinstance(error, OperationalError | InterfaceError):
-        detail = "The database does not answer: nothing is kept or shown until it does."
-    else:
-        return None
-    return Problem(503, detail, headers={"Retry-After": str(_PATIENCE)})
-
-
-def _answer(request: Request, problem: Problem) -> Response:
-    if wants_page(request):
-        page = show_failure(request, problem.status, problem.detail)
-        page.headers.update(problem.headers)
-        return page
-    return describe_problem(problem)

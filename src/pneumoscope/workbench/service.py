@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
-from typing import Self
 
+from pneumoscope._closing import Closing
 from pneumoscope.records import Intake, count_waiting, open_record
 from pneumoscope.runtime import Finding, load
 from pneumoscope.workbench.events import Events
@@ -13,7 +12,7 @@ from pneumoscope.workbench.meters import Meters
 from pneumoscope.workbench.settings import Settings
 
 
-class Service:
+class Service(Closing):
     """Everything that one process of the workbench holds open.
 
     Raises
@@ -46,17 +45,6 @@ class Service:
         self.meters.on_their_way.set_function(lambda: self.intake.batcher.on_their_way)
         self.meters.waiting.set_function(self._count_waiting)
         self.terms = self.intake.terms
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Finish what was begun, and stop; what waits in the queue goes on waiting."""

@@ -18,6 +18,11 @@ from pneumoscope.workbench.problems import Problem
 from pneumoscope.workbench.settings import Limits
 
 _LONGEST_NAME = 255
+#: What Python's zipfile raises of archives that are damaged or unusual.
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError,
+    NotImplementedError,
+)  # fmt: skip
 
 
 class Upload(NamedTuple):
@@ -105,8 +110,7 @@ def _open_zip(file: BinaryIO, label: str, size: int, limits: Limits) -> Iterator
                 yield _read_member(archive, member, limits)
     except ArchiveError as error:
         yield Upload(label, None, str(error))
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError,
-            NotImplementedError) as error:  # fmt: skip
+    except _DAMAGED as error:
         yield Upload(label, None, f"{label} is a damaged archive: {error}.")
 
 
@@ -119,8 +123,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limits: Limi
     try:
         with archive.open(member) as stream:
             data = stream.read(member.file_size + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError,
-            NotImplementedError) as error:  # fmt: skip
+    except _DAMAGED as error:
         return Upload(label, None, f"{label} is damaged in its archive: {error}.")
     if len(data) > member.file_size:
         return Upload(label, None, f"{label} is larger than its archive says.")

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
-from pneumoscope.workbench.api.dependencies import ServiceDependency
 from pneumoscope.workbench.api.schemas import describe_problems
+from pneumoscope.workbench.dependencies import ServiceDependency
 from pneumoscope.workbench.service import Service
 
 router = APIRouter(tags=["events"])

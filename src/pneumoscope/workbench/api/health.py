@@ -10,8 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from pneumoscope import __version__
-from pneumoscope.workbench.api.dependencies import ServiceDependency
 from pneumoscope.workbench.api.schemas import describe_problems
+from pneumoscope.workbench.dependencies import ServiceDependency
 from pneumoscope.workbench.problems import Problem
 
 router = APIRouter(tags=["service"])

@@ -19,8 +19,8 @@ from pneumoscope.records import (
     list_studies,
     make_id,
 )
-from pneumoscope.workbench.api.dependencies import CallerDependency, ServiceDependency
 from pneumoscope.workbench.api.schemas import JobOut, JobState, describe_problems, show_study
+from pneumoscope.workbench.dependencies import CallerDependency, ServiceDependency
 from pneumoscope.workbench.problems import Problem
 from pneumoscope.workbench.service import Service
 from pneumoscope.workbench.uploads import Upload, check_date, check_patient, open_upload

@@ -6,8 +6,8 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from pneumoscope.workbench.api.dependencies import ServiceDependency
 from pneumoscope.workbench.api.schemas import describe_problems
+from pneumoscope.workbench.dependencies import ServiceDependency
 
 router = APIRouter(tags=["service"])
 

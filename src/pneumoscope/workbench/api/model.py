@@ -6,8 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from pneumoscope.workbench.api.dependencies import ServiceDependency
 from pneumoscope.workbench.api.schemas import describe_problems
+from pneumoscope.workbench.dependencies import ServiceDependency
 
 router = APIRouter(tags=["model"])
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from pneumoscope.records import Image, Study, read_finding
+from pneumoscope.records import Image, read_finding
 from pneumoscope.runtime import Finding, previews
-from pneumoscope.workbench.api.dependencies import ServiceDependency, find_prediction
 from pneumoscope.workbench.api.schemas import describe_problems
+from pneumoscope.workbench.dependencies import ServiceDependency, get_prediction, get_study
 from pneumoscope.workbench.preview_store import PreviewStore
 from pneumoscope.workbench.problems import Problem
 from pneumoscope.workbench.service import Service
@@ -101,17 +102,15 @@ def _keep_thumbnail(service: Service, store: PreviewStore, sha256: str, picture:
 
 def _find_image(service: Service, study_id: str) -> str:
     with service.record.read() as session:
-        study = session.get(Study, study_id)
-        if study is None:
-            raise Problem(404, "There is no such study; it may have been deleted.")
-        return study.image_sha256
+        return get_study(session, study_id).image_sha256
 
 
 def _find_map(service: Service, prediction_id: str) -> tuple[Finding, bytes]:
     with service.record.read() as session:
-        prediction, study = find_prediction(session, prediction_id)
+        prediction, study = get_prediction(session, prediction_id)
         finding = read_finding(prediction, study)
     if finding.activation_map is None or finding.probability is None:
         raise Problem(404, "There is no answer, so there is no heat-map.")
-    finding = previews.place_map(finding, service.predictor.preprocessing.geometry)
+    # How the map lies on the image is not in the record.
+    finding = replace(finding, geometry=service.predictor.preprocessing.geometry)
     return finding, service.record.images.get(prediction.image_sha256)

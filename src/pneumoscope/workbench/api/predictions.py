@@ -11,12 +11,12 @@ from fastapi.responses import JSONResponse, Response
 
 from pneumoscope.records import Filed, Sent
 from pneumoscope.workbench import fhir
-from pneumoscope.workbench.api.dependencies import (
+from pneumoscope.workbench.api.schemas import PredictionOut, describe_problems, show_prediction
+from pneumoscope.workbench.dependencies import (
     CallerDependency,
     ServiceDependency,
-    find_prediction,
+    get_prediction,
 )
-from pneumoscope.workbench.api.schemas import PredictionOut, describe_problems, show_prediction
 from pneumoscope.workbench.problems import Problem
 from pneumoscope.workbench.service import Service
 from pneumoscope.workbench.uploads import check_date, check_patient, clean_name, is_zip
@@ -93,7 +93,7 @@ async def submit_image(
 def read_prediction(request: Request, service: ServiceDependency, prediction_id: str) -> Response:
     """Return an answer: as our record, or as a FHIR R4 DiagnosticReport where one accepts that."""
     with service.record.read() as session:
-        prediction, study = find_prediction(session, prediction_id)
+        prediction, study = get_prediction(session, prediction_id)
         if fhir.is_wanted(request.headers.get("accept", "")):
             report = fhir.build_report(
                 session, prediction, study, service.predictor.bundle.info.name
@@ -104,4 +104,4 @@ def read_prediction(request: Request, service: ServiceDependency, prediction_id:
 
 def _load(service: Service, filed: Filed) -> dict[str, Any]:
     with service.record.read() as session:
-        return show_prediction(*find_prediction(session, filed.prediction_id))
+        return show_prediction(*get_prediction(session, filed.prediction_id))

@@ -9,15 +9,14 @@ from typing import IO, Any
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
-from pneumoscope.records import Verdict, add_reading, find_study, write_readings_zip
-from pneumoscope.workbench.api.dependencies import CallerDependency, ServiceDependency
+from pneumoscope.records import Verdict, add_reading, write_readings_zip
 from pneumoscope.workbench.api.schemas import (
     ReadingIn,
     ReadingOut,
     describe_problems,
     show_reading,
 )
-from pneumoscope.workbench.problems import Problem
+from pneumoscope.workbench.dependencies import CallerDependency, ServiceDependency, get_study
 
 router = APIRouter(tags=["readings"])
 
@@ -34,8 +33,7 @@ def file_reading(
     """Write down what a reader says; the model's answer stays as it is."""
     comment = "".join(c for c in reading.comment if c.isprintable() or c in "\n\t")
     with service.record.begin() as session:
-        if find_study(session, study_id) is None:
-            raise Problem(404, "There is no such study; it may have been deleted.")
+        get_study(session, study_id)
         made = add_reading(
             session, study_id, caller, Verdict(reading.verdict), reading.label, comment
         )

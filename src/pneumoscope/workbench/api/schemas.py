@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from pneumoscope.records import Prediction, Reading, Study, StudyRow, read_finding
+from pneumoscope.workbench.problems import MEDIA_TYPE
 
 _EXAMPLE: JsonDict = {
     "schema": "pneumoscope.finding/1",
@@ -195,7 +196,7 @@ def describe_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {
             "description": HTTPStatus(status).phrase,
-            "content": {"application/problem+json": {"schema": schema}},
+            "content": {MEDIA_TYPE: {"schema": schema}},
         }
         for status in statuses
     }

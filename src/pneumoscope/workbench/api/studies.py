@@ -11,13 +11,11 @@ from pneumoscope.records import (
     Role,
     StudyQuery,
     count_studies,
-    find_study,
     list_priors,
     list_readings,
     list_studies,
 )
 from pneumoscope.records.forgetting import forget_study
-from pneumoscope.workbench.api.dependencies import ServiceDependency
 from pneumoscope.workbench.api.schemas import (
     StudyDetail,
     StudyPage,
@@ -25,11 +23,10 @@ from pneumoscope.workbench.api.schemas import (
     show_reading,
     show_study,
 )
-from pneumoscope.workbench.problems import Problem
+from pneumoscope.workbench.dependencies import ServiceDependency, get_study
 from pneumoscope.workbench.security import require
 
 router = APIRouter(tags=["studies"])
-_UNKNOWN = "There is no such study; it may have been deleted."
 
 
 @router.get("/studies", response_model=StudyPage, responses=describe_problems(401, 403, 422, 429))
@@ -59,9 +56,7 @@ def list_worklist(
 def read_study(service: ServiceDependency, study_id: str) -> dict[str, Any]:
     """Return a study with all that was said about it, and the patient's other studies."""
     with service.record.read() as session:
-        row = find_study(session, study_id)
-        if row is None:
-            raise Problem(404, _UNKNOWN)
+        row = get_study(session, study_id)
         said = [show_reading(reading) for reading in list_readings(session, study_id)]
         priors = [show_study(prior) for prior in list_priors(session, row)]
     return show_study(row) | {"readings": said, "priors": priors}
@@ -76,8 +71,7 @@ def read_study(service: ServiceDependency, study_id: str) -> dict[str, Any]:
 def delete_study(service: ServiceDependency, study_id: str) -> Response:
     """Delete a study with its answers and readings, and its image if no other study has it."""
     with service.record.read() as session:
-        if find_study(session, study_id) is None:
-            raise Problem(404, _UNKNOWN)
+        get_study(session, study_id)
     forget_study(service.record, study_id)
     service.events.publish([study_id])
     return Response(status_code=204)

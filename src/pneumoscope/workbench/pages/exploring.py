@@ -12,8 +12,9 @@ from sqlalchemy import select
 from pneumoscope.evaluation import compute_auc, delong_interval, tabulate_thresholds
 from pneumoscope.records import Study
 from pneumoscope.workbench.calibration_part import CalibrationPart, read_calibration_part
+from pneumoscope.workbench.dependencies import get_service
 from pneumoscope.workbench.pages.charts import draw_roc
-from pneumoscope.workbench.pages.layout import get_service, render
+from pneumoscope.workbench.pages.layout import render
 
 router = APIRouter(include_in_schema=False)
 

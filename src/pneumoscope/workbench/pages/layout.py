@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import Request
@@ -13,18 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pneumoscope import __version__
 from pneumoscope._probability import format_probability
 from pneumoscope.evaluation import Estimate, Interval
+from pneumoscope.workbench.dependencies import get_service
 from pneumoscope.workbench.pages import wording
 
-if TYPE_CHECKING:
-    from pneumoscope.workbench.service import Service
-
 _THEMES = ("dark", "light")
-
-
-def get_service(request: Request) -> Service:
-    """Return the service that the application stands on."""
-    service: Service = request.app.state.service
-    return service
 
 
 def render(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:

@@ -13,7 +13,8 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from pneumoscope.bundle import CARD, Bundle
-from pneumoscope.workbench.pages.layout import get_service, render
+from pneumoscope.workbench.dependencies import get_service
+from pneumoscope.workbench.pages.layout import render
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 

@@ -12,9 +12,10 @@ from pneumoscope.evaluation import wilson_interval
 from pneumoscope.evaluation.stability import ALARM, MINIMUM, WATCH
 from pneumoscope.workbench import drift, monitoring
 from pneumoscope.workbench.calibration_part import read_calibration_part
+from pneumoscope.workbench.dependencies import get_service
 from pneumoscope.workbench.monitoring import Agreement, Volume
 from pneumoscope.workbench.pages.charts import draw_agreement, draw_shares, draw_volume
-from pneumoscope.workbench.pages.layout import get_service, render
+from pneumoscope.workbench.pages.layout import render
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
-from sqlalchemy.orm import Session
 
 from pneumoscope.evaluation import SimilarScores, find_similar_scores
 from pneumoscope.records import (
@@ -14,13 +13,13 @@ from pneumoscope.records import (
     Prediction,
     StudyRow,
     find_neighbours,
-    find_study,
     list_priors,
     list_readings,
 )
 from pneumoscope.runtime import CAPTION, Status
 from pneumoscope.workbench.calibration_part import read_calibration_part
-from pneumoscope.workbench.pages.layout import get_service, render
+from pneumoscope.workbench.dependencies import get_service, get_study
+from pneumoscope.workbench.pages.layout import render
 from pneumoscope.workbench.pages.worklist import Selected
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def show_study(request: Request, study_id: str, selection: Selected) -> HTMLResp
     service = get_service(request)
     predictor = service.predictor
     with service.record.read() as session:
-        study = _find(session, study_id)
+        study = get_study(session, study_id)
         prediction = session.get(Prediction, study.prediction_id) if study.prediction_id else None
         previous, following = find_neighbours(session, study, selection.to_query())
         same = prediction is not None and prediction.bundle == predictor.bundle.sha256
@@ -66,16 +65,9 @@ def show_study(request: Request, study_id: str, selection: Selected) -> HTMLResp
 def show_readings(request: Request, study_id: str) -> HTMLResponse:
     """Return the list of what people said about a study, to be put into its page."""
     with get_service(request).record.read() as session:
-        _find(session, study_id)
+        get_study(session, study_id)
         readings = list_readings(session, study_id)
     return render(request, "readings.html", readings=readings)
-
-
-def _find(session: Session, study_id: str) -> StudyRow:
-    study = find_study(session, study_id)
-    if study is None:
-        raise HTTPException(404, "There is no such study; it may have been deleted.")
-    return study
 
 
 def _find_similar(predictor: Predictor, study: StudyRow) -> SimilarScores | None:

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse
 
 from pneumoscope.records import StudyQuery, count_studies, list_studies
-from pneumoscope.workbench.pages.layout import get_service, render
+from pneumoscope.workbench.dependencies import get_service
+from pneumoscope.workbench.pages.layout import render
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 

@@ -11,9 +11,9 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pneumoscope.records import Role
+from pneumoscope.workbench.problems import Problem, describe_problem
 from pneumoscope.workbench.security.identity import Identity
 from pneumoscope.workbench.security.origin import has_csrf_token
-from pneumoscope.workbench.security.refusals import make_refusal
 
 #: Everything else needs somebody known: a route that is forgotten here is closed, not open.
 PUBLIC_PATHS = frozenset({"/sign-in", "/api/v1/health", "/api/v1/ready"})
@@ -51,7 +51,9 @@ class AccessMiddleware:
         if identity.role is None:
             await _turn_away(scope, headers)(scope, receive, send)
         elif not has_csrf_token(scope, headers, identity):
-            refusal = make_refusal(403, "A change needs the header X-CSRF-Token: reload the page.")
+            refusal = describe_problem(
+                Problem(403, "A change needs the header X-CSRF-Token: reload the page.")
+            )
             await refusal(scope, receive, send)
         else:
             await self.app(scope, receive, send)
@@ -68,8 +70,10 @@ def _turn_away(scope: Scope, headers: Headers) -> ASGIApp:
         query = scope["query_string"].decode("latin-1")
         wanted = quote(scope["path"]) + (f"?{query}" if query else "")
         return RedirectResponse(f"/sign-in?next={quote(wanted, safe='')}", 303)
-    return make_refusal(
-        401,
-        "Say who you are: sign in, or send a token as Authorization: Bearer TOKEN.",
-        {"WWW-Authenticate": 'Bearer realm="pneumoscope"'},
+    return describe_problem(
+        Problem(
+            401,
+            "Say who you are: sign in, or send a token as Authorization: Bearer TOKEN.",
+            headers={"WWW-Authenticate": 'Bearer realm="pneumoscope"'},
+        )
     )

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pneumoscope.workbench.problems import Problem, describe_problem
 from pneumoscope.workbench.security.identity import Identity
-from pneumoscope.workbench.security.refusals import make_refusal
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Forms that carry their proof as a field, which the route checks.
@@ -49,12 +49,14 @@ class OriginMiddleware:
             return
         headers = Headers(scope=scope)
         if not self._is_ours(headers):
-            refusal = make_refusal(
-                400, "The service is not known by this name: start it with --allowed-host NAME."
+            refusal = describe_problem(
+                Problem(
+                    400, "The service is not known by this name: start it with --allowed-host NAME."
+                )
             )
             await refusal(scope, receive, send)
         elif not self._is_from_us(scope, headers):
-            refusal = make_refusal(403, "Pages of other sites may not send this.")
+            refusal = describe_problem(Problem(403, "Pages of other sites may not send this."))
             await refusal(scope, receive, send)
         else:
             await self.app(scope, receive, send)

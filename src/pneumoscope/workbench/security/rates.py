@@ -14,8 +14,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pneumoscope.records import spell_name
+from pneumoscope.workbench.problems import Problem, describe_problem
 from pneumoscope.workbench.security.identity import Identity
-from pneumoscope.workbench.security.refusals import make_refusal
 
 #: Tries at one name from one address, in so many minutes. Who locks a name locks it for their own
 #: address alone, and not for long.
@@ -109,4 +109,4 @@ def find_network(scope: Scope, behind_proxy: bool) -> str:
 def make_throttled(wait: int) -> Response:
     """Return the answer to one request too many, `wait` in seconds."""
     detail = f"Too many requests: ask again in {wait} s."
-    return make_refusal(429, detail, {"Retry-After": str(wait)})
+    return describe_problem(Problem(429, detail, headers={"Retry-After": str(wait)}))

@@ -14,10 +14,10 @@ from starlette.responses import RedirectResponse, Response
 
 from pneumoscope.records import Opened, Record, sign_in, sign_out
 from pneumoscope.workbench.pages.sign_in import keep_local, show_sign_in
+from pneumoscope.workbench.problems import Problem, describe_problem
 from pneumoscope.workbench.security.identity import Identity, Recogniser
 from pneumoscope.workbench.security.origin import is_same
 from pneumoscope.workbench.security.rates import SignInRates, find_network, make_throttled
-from pneumoscope.workbench.security.refusals import make_refusal
 from pneumoscope.workbench.settings import Settings
 
 _LOGGER = logging.getLogger(__name__)
@@ -41,7 +41,9 @@ class SignIn:
         """Open a session for whoever has the password, with a cookie that nobody had before."""
         form = await _read_form(request)
         if form is None:
-            return make_refusal(413, f"The form has more than {_LARGEST_FORM:,} bytes.")
+            return describe_problem(
+                Problem(413, f"The form has more than {_LARGEST_FORM:,} bytes.")
+            )
         name, network = form.get("name", ""), find_network(request.scope, self._behind_proxy)
         wait = self._rates.count(name, network)
         if wait is not None:
@@ -60,7 +62,7 @@ class SignIn:
         if opened is None:
             _LOGGER.warning("A sign-in from %s was refused.", network)
             error = "The name or the password is wrong."
-            return _ask_again(request, make_refusal(401, error), error, form)
+            return _ask_again(request, describe_problem(Problem(401, error)), error, form)
         self._rates.clear(name, network)
         self._forget(request)
         return self._answer(opened, keep_local(form.get("next", "/")))
@@ -71,7 +73,9 @@ class SignIn:
         form = await _read_form(request) or {}
         shown = form.get("csrf") or request.headers.get("x-csrf-token", "")
         if identity.csrf is not None and not is_same(shown, identity.csrf):
-            return make_refusal(403, "The form is not ours: reload the page, and sign out there.")
+            return describe_problem(
+                Problem(403, "The form is not ours: reload the page, and sign out there.")
+            )
         cookie = self._recogniser.read_cookie(request.headers)
         if cookie is not None:
             await anyio.to_thread.run_sync(sign_out, self._record, cookie)

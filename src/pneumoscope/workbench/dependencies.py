@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
-from pneumoscope.records import Prediction, Study
+from pneumoscope.records import Prediction, Study, StudyRow, find_study
 from pneumoscope.workbench.problems import Problem
 from pneumoscope.workbench.service import Service
 
@@ -28,7 +28,21 @@ ServiceDependency = Annotated[Service, Depends(get_service)]
 CallerDependency = Annotated[str, Depends(get_caller)]
 
 
-def find_prediction(session: Session, prediction_id: str) -> tuple[Prediction, Study]:
+def get_study(session: Session, study_id: str) -> StudyRow:
+    """Return a study as the worklist shows it.
+
+    Raises
+    ------
+    Problem
+        There is none of this id.
+    """
+    study = find_study(session, study_id)
+    if study is None:
+        raise Problem(404, "There is no such study; it may have been deleted.")
+    return study
+
+
+def get_prediction(session: Session, prediction_id: str) -> tuple[Prediction, Study]:
     """Return a prediction and its study.
 
     Raises
