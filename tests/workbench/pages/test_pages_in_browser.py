@@ -198,6 +198,7 @@ def test_sixteen_bits_are_shown_through_the_window(page, address, file):
 def test_the_image_is_zoomed_moved_and_turned(page, address, ward):
     _open(page, address, ward["urgent"])
     look = page.locator("#stage [data-part=look]")
+    expect(look).to_contain_text("%")
     fitted = look.inner_text()
     page.keyboard.press("+")
     expect(look).not_to_have_text(fitted)

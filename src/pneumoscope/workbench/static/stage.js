@@ -99,7 +99,7 @@ export class Stage {
   }
 
   #tell() {
-    if (!this.#pixels) return;
+    if (!this.#pixels || !this.viewport.bitmap) return;
     const { width, height, bits, levels } = this.#pixels;
     const most = levels - 1;
     this.part("look").textContent =
