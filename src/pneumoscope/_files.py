@@ -30,10 +30,11 @@ def hash_file(path: Path) -> str:
 
 
 @contextmanager
-def replace_atomically(path: Path) -> Iterator[Path]:
+def replace_atomically(path: Path, mode: int | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and takes its place.
 
     A reader sees the old file or the new one, never a half-written one, also after a power cut.
+    Its mode is that of any new file, if none is given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -41,7 +42,7 @@ def replace_atomically(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~_umask() if mode is None else mode)
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
@@ -53,9 +54,9 @@ def replace_atomically(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, data: bytes | memoryview | str) -> None:
+def write_atomically(path: Path, data: bytes | memoryview | str, mode: int | None = None) -> None:
     """Write `data` to `path` so that it is there as a whole or not at all."""
-    with replace_atomically(path) as temporary:
+    with replace_atomically(path, mode) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 

@@ -23,7 +23,7 @@ from pneumoscope.records import (
     release,
     verify_record,
 )
-from pneumoscope.records.locks import Presence
+from pneumoscope.records.locks import Presence, hold_lock
 
 
 def _add(key):
@@ -56,8 +56,8 @@ def _hold(writer):
 
 
 def test_changes_that_wait_are_committed_together(record, writer, monkeypatch):
-    go_on, groups, original = _hold(writer), [], record.begin
-    monkeypatch.setattr(record, "begin", lambda: groups.append(1) or original())
+    go_on, groups, original = _hold(writer), [], record.begin_quickly
+    monkeypatch.setattr(record, "begin_quickly", lambda: groups.append(1) or original())
     futures = [writer.submit(_add(f"patient {number}")) for number in range(20)]
     go_on.set()
     assert [future.result(30) for future in futures] == [f"patient {n}" for n in range(20)]
@@ -93,11 +93,23 @@ def test_everybody_hears_of_a_commit_that_failed(record, writer, monkeypatch):
     def fail():
         raise RecordError("The database does not answer.")
 
-    monkeypatch.setattr(record, "begin", fail)
+    monkeypatch.setattr(record, "begin_quickly", fail)
     go_on.set()
     assert {str(future.exception(30)) for future in futures} == {"The database does not answer."}
     monkeypatch.undo()
     assert writer.submit(_add("anna")).result(30) == "anna"
+
+
+def test_nobody_waits_for_the_head_that_follows(record, writer, file):
+    study = file(record).study
+    before = record.head.read()
+    with hold_lock(record.head.path.with_suffix(".lock")):
+        future = writer.submit(lambda s: add_reading(s, study, "reader", Verdict.AGREE).id)
+        assert future.result(30)
+        assert record.head.read() == before
+    writer.close()
+    assert record.head.read().seq == before.seq + 1
+    assert verify_record(record).problems == ()
 
 
 def test_a_writer_that_is_closed_has_made_what_waited(record):

@@ -116,6 +116,29 @@ def test_a_reading_that_says_nothing_is_refused(api, submit, said):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "said"),
+    [
+        ("GET", "/api/v1/studies?limit=100000", None, "limit in the query must be less than or"),
+        ("GET", "/api/v1/studies?limit=many", None, "limit in the query must be a valid integer;"),
+        ("POST", "/api/v1/studies/{id}/readings", {}, "verdict in the body is missing;"),
+        ("POST", "/api/v1/studies/{id}/readings", {"verdict": "?"}, "body must be 'agree', 'corr"),
+        ("POST", "/api/v1/studies/{id}/readings", [], "the body must be a valid dictionary"),
+        ("POST", "/api/v1/predictions", None, "file in the body is missing;"),
+        ("POST", "/api/v1/predictions", {"file": 1}, "file in the body"),
+    ],
+)
+def test_a_request_that_is_not_as_described_is_refused_in_a_sentence(
+    api, submit, method, path, body, said
+):
+    answer = api.request(method, path.replace("{id}", submit()["study"]), json=body)
+    assert answer.status_code == 422
+    assert said in answer.json()["detail"]
+    assert answer.json()["detail"].endswith(
+        "the API's description at /api/v1/docs says what is taken."
+    )
+
+
 def test_readings_are_exported_as_a_labelled_manifest(api, submit):
     record = submit()
     said = {"verdict": "correct", "label": "PNEUMONIA"}

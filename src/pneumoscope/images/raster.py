@@ -41,7 +41,10 @@ def decode_raster(data: bytes, label: str, target_size: int | None = None) -> Ra
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
                 return _decode(image, data, label, target_size)
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{label} claims more than {MAX_PIXELS // 10**6} megapixels.") from error
+        raise ImageError(
+            f"{label} claims more than {MAX_PIXELS // 10**6} megapixels, the most that are read; a "
+            "radiograph has fewer: reduce it, or export it anew."
+        ) from error
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{label} is not an image: JPEG, PNG, TIFF, BMP, WebP and DICOM are read."
@@ -71,7 +74,8 @@ def _decode(image: Image.Image, data: bytes, label: str, target_size: int | None
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ImageError(
-            f"{label} has {width}×{height} pixels, more than {MAX_PIXELS // 10**6} million."
+            f"{label} has {width}×{height} pixels, more than {MAX_PIXELS // 10**6} million, the most "
+            "that are read; a radiograph has fewer: reduce it, or export it anew."
         )
     frames = getattr(image, "n_frames", 1)
     if frames > 1:

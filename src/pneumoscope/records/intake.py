@@ -92,7 +92,7 @@ class Intake:
         predictor: Predictor,
         *,
         decoders: int = 2,
-        on_their_way: int = 256,
+        on_their_way: int = 128,
         waiting: int = 100_000,
         on_change: Callable[[Iterable[str]], None] = lambda _: None,
         on_answer: Callable[[Finding], None] = lambda _: None,

@@ -162,8 +162,7 @@ class HeadFile:
             yield f"Entry {head.seq} of the log is not the one that {self.path.name} has seen."
 
     def _write(self, head: Head) -> None:
-        write_atomically(self.path, json.dumps(head._asdict()) + "\n")
-        self.path.chmod(0o600)
+        write_atomically(self.path, json.dumps(head._asdict()) + "\n", mode=0o600)
 
 
 def _spell(facts: dict[str, Any]) -> bytes:

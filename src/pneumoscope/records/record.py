@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import platformdirs
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from pneumoscope._closing import Closing
@@ -64,29 +65,6 @@ class Record(Closing):
             self.database.close()
             raise
 
-    def _advance_heads(self, session: Session) -> Callable[[], None]:
-        """Return what writes the log's last entry to the heads, once it is committed.
-
-        A head that the log does not follow from stays as it is: a log that grew past it would hide
-        that its tail was cut off.
-        """
-        last, following = find_last(session), []
-        for head in self.heads:
-            problem = next(head.find_breaks(session), None)
-            if problem is None:
-                following.append(head)
-            else:
-                _LOGGER.error("%s Run `pneumoscope record verify`.", problem)
-
-        def advance() -> None:
-            for head in following:
-                try:
-                    head.advance(last)
-                except OSError as error:  # what was committed stands; the next entry tries again
-                    _LOGGER.error("%s cannot be written: %s", head.path, error.strerror)
-
-        return advance
-
     def _begin_heads(self) -> None:
         """Write heads where there are none: of an empty log, or elsewhere beside one that fits.
 
@@ -105,13 +83,36 @@ class Record(Closing):
     @contextmanager
     def begin(self) -> Iterator[Session]:
         """Yield a session that may write, committed at the end; the log's head follows."""
+        with self.begin_quickly() as session:
+            yield session
+        if session.info.pop("logged", False):
+            self.advance_heads()
+
+    @contextmanager
+    def begin_quickly(self) -> Iterator[Session]:
+        """Yield a session as `begin` does; whoever calls this has the heads follow soon."""
         with self.database.begin() as session:
             yield session
-            session.flush()
-            logged = session.info.pop("logged", False)
-            advance = self._advance_heads(session) if logged else None
-        if advance is not None:
-            advance()
+
+    def advance_heads(self) -> None:
+        """Write the log's last entry to the heads.
+
+        A head that the log does not follow from stays as it is: a log that grew past it would hide
+        that its tail was cut off. Where a head cannot be written, what was committed stands, and
+        the next entry tries again.
+        """
+        for head in self.heads:
+            try:
+                with self.read() as session:
+                    last, problem = find_last(session), next(head.find_breaks(session), None)
+                if problem is None:
+                    head.advance(last)
+                else:
+                    _LOGGER.error("%s Run `pneumoscope record verify`.", problem)
+            except OSError as error:
+                _LOGGER.error("%s cannot be written: %s", head.path, error.strerror)
+            except SQLAlchemyError as error:
+                _LOGGER.error("%s cannot be brought up to date: %s", head.path, error)
 
     @contextmanager
     def read(self) -> Iterator[Session]:

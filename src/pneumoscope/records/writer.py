@@ -32,7 +32,8 @@ class Writer:
     """Takes changes and makes them durable, several with one commit.
 
     A change that fails is undone alone; the others of its group stand. A future that is done was
-    committed, and is on the disk.
+    committed, and is on the disk; the log's head outside the database follows right after it, so
+    that nobody waits for that.
     """
 
     def __init__(self, record: Record) -> None:
@@ -70,7 +71,7 @@ class Writer:
             return
         outcomes: list[Any] = []
         try:
-            with self._record.begin() as session:
+            with self._record.begin_quickly() as session:
                 for bulk, entries in groupby(group, key=lambda entry: entry.bulk):
                     outcomes += _make(session, bulk, [entry.item for entry in entries])
         except BaseException as error:  # noqa: BLE001 - nothing was committed: all must hear of it
@@ -82,6 +83,7 @@ class Writer:
                 entry.future.set_exception(outcome)
             else:
                 entry.future.set_result(outcome)
+        self._record.advance_heads()
 
 
 def _make(session: Session, bulk: Bulk[Any, Any], items: list[Any]) -> list[Any]:

@@ -47,7 +47,7 @@ class Batcher:
     """
 
     def __init__(
-        self, predictor: Predictor, decoder: Decoder, *, most: int = 16, limit: int = 256
+        self, predictor: Predictor, decoder: Decoder, *, most: int = 16, limit: int = 128
     ) -> None:
         self._predictor = predictor
         self._decoder = decoder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -64,14 +65,24 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     def answer_invalid(request: Request, error: RequestValidationError) -> Response:
         errors = [
-            {"pointer": "/".join(str(part) for part in entry["loc"]), "detail": entry["msg"]}
+            {"pointer": "/".join(map(str, entry["loc"])), "detail": _spell(entry["msg"])}
             for entry in error.errors()
         ]
-        first = (
-            f"{errors[0]['pointer']}: {errors[0]['detail']}" if errors else "see the description"
+        where, _, name = errors[0]["pointer"].partition("/")
+        what = f"{name} in the {where}" if name else f"the {where}"
+        detail = (
+            f"The request is not as it should be: {what} {errors[0]['detail']}; the API's "
+            "description at /api/v1/docs says what is taken."
         )
-        detail = f"The request is not as it should be: {first}."
         return _answer(request, Problem(422, detail, members={"errors": errors}))
+
+
+def _spell(message: str) -> str:
+    """Return what a validator complains about as the end of a sentence whose subject is known."""
+    said = re.sub(r"^(Field required|Missing \w+)$", "is missing", message)
+    said = re.sub(r"^(Input|Value|String|List|Object|JSON) should ", "must ", said)
+    said = re.sub(r", (unable to|input is|instance) .*$", "", said)
+    return said if said.startswith(("is ", "must ")) else f"is wrong ({said})"
 
 
 class Failures:

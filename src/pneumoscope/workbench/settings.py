@@ -18,8 +18,9 @@ class Limits:
     """Images in one request, those in archives counted."""
     request_seconds: float = 300.0
     """To send a request."""
-    on_their_way: int = 256
-    """Images being answered for callers who wait."""
+    on_their_way: int = 128
+    """Images being answered for callers who wait; one more is refused at once, rather than kept
+    waiting for seconds."""
     waiting: int = 100_000
     """Images in the queue."""
     requests_per_minute: int = 30_000
