@@ -294,6 +294,50 @@ def test_who_was_signed_out_meanwhile_is_told_so_and_led_back(page, guarded):
     expect(page).to_have_url(address + study)
 
 
+def test_what_was_typed_when_the_session_ended_is_there_after_signing_in_until_it_is_saved(
+    page, guarded
+):
+    address, file = guarded
+    study = f"{address}/studies/{file('kept.png', Decision.NORMAL, 0.1)}"
+    _sign_in(page, study, "ben")
+    expect(page.locator("#stage [data-part=said]")).to_be_hidden()
+    page.locator("#comment").fill("thrown away")
+    page.locator("#comment").press("Escape")
+    assert page.evaluate("sessionStorage.length") == 0
+    page.locator("#comment").fill("Right base")
+    page.context.clear_cookies()
+    page.get_by_role("radio", name="PNEUMONIA").check()
+    page.get_by_role("button", name="Save reading").click()
+    page.get_by_role("alert").get_by_role("link", name="Sign in").click()
+    _sign_in(page, None, "ben")
+    expect(page.locator("#comment")).to_have_value("Right base")
+    expect(page.get_by_role("radio", name="PNEUMONIA")).to_be_checked()
+    expect(page.locator("#reading-said")).to_have_text("Not saved yet.")
+    page.get_by_role("button", name="Save reading").click()
+    expect(page.locator("#readings")).to_contain_text("Right base")
+    page.reload()
+    expect(page.locator("#comment")).to_have_value("")
+    assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_who_signs_out_or_comes_after_finds_nothing_typed(page, guarded):
+    address, file = guarded
+    studies = [f"{address}/studies/{file(n, Decision.NORMAL, 0.1)}" for n in ("a.png", "b.png")]
+    _sign_in(page, studies[0], "ben")
+    expect(page.locator("#stage [data-part=said]")).to_be_hidden()
+    page.locator("#comment").fill("of ben")
+    assert page.evaluate("sessionStorage.length") == 1
+    page.context.clear_cookies()
+    _sign_in(page, studies[1], "grace")
+    expect(page.locator("#stage [data-part=said]")).to_be_hidden()
+    assert page.evaluate("sessionStorage.length") == 0
+    page.locator("#comment").fill("of grace")
+    assert page.evaluate("sessionStorage.length") == 1
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    assert page.evaluate("sessionStorage.length") == 0
+
+
 def test_an_admin_deletes_a_study_by_a_second_act(page, guarded):
     address, file = guarded
     study = file("wrong-patient.png", Decision.NORMAL, 0.1)

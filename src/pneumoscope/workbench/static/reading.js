@@ -3,8 +3,13 @@
 import { postJson, request, showError } from "./api.js";
 import { localiseTimes } from "./shell.js";
 
-/** Make the form work; returns what the keys do. `onGone()` hears that there is no study any more. */
-export function prepareReading({ id, decision, onGone }) {
+/**
+ * Make the form of a study (its element) work, with what its reader left there unsaved.
+ *
+ * Returns what the keys do; `onGone()` hears that there is no study any more.
+ */
+export function prepareReading({ study, drafts, onGone }) {
+  const { id } = study.dataset;
   const form = document.getElementById("reading");
   const save = document.getElementById("save");
   const said = document.getElementById("reading-said");
@@ -19,6 +24,7 @@ export function prepareReading({ id, decision, onGone }) {
     }
     choice.checked = true;
     update();
+    keep();
     (value === "comment" ? comment : save).focus();
   }
 
@@ -31,11 +37,31 @@ export function prepareReading({ id, decision, onGone }) {
     wrong.hidden = true;
   }
 
-  form.addEventListener("input", update);
+  function keep() {
+    const { decision } = study.dataset;
+    drafts.keep(id, { verdict: form.elements.verdict.value, comment: comment.value, decision });
+  }
+
+  function recall() {
+    const draft = drafts.recall(id);
+    if (!draft) return;
+    comment.value = draft.comment;
+    // Whoever agreed did so with the answer of then.
+    const stands = draft.verdict !== "agree" || draft.decision === study.dataset.decision;
+    if (stands) form.elements.verdict.value = draft.verdict;
+    update();
+    said.textContent = "Not saved yet.";
+  }
+
+  form.addEventListener("input", () => {
+    update();
+    keep();
+  });
   form.addEventListener("keydown", (event) => {
     if (event.key === "Escape") {
       form.reset();
       update();
+      drafts.drop(id);
       document.activeElement.blur();
     } else if (event.key === "Enter" && (event.ctrlKey || event.target.type === "radio")) {
       event.preventDefault();
@@ -47,7 +73,7 @@ export function prepareReading({ id, decision, onGone }) {
     const value = form.elements.verdict.value;
     const label = value === "agree" || value === "comment" ? null : value;
     // Who says what the model said agrees with it.
-    const verdict = label === null ? value : label === decision ? "agree" : "correct";
+    const verdict = label === null ? value : label === study.dataset.decision ? "agree" : "correct";
     save.disabled = true;
     said.textContent = "Saving…";
     try {
@@ -58,6 +84,7 @@ export function prepareReading({ id, decision, onGone }) {
       });
       form.reset();
       update();
+      drafts.drop(id);
       await followReadings(id);
       said.textContent = "Saved.";
     } catch (error) {
@@ -68,6 +95,7 @@ export function prepareReading({ id, decision, onGone }) {
     }
   });
   update();
+  recall();
   return {
     a: () => choose("agree"),
     n: () => choose("NORMAL"),

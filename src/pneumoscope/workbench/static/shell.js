@@ -1,5 +1,6 @@
 // What every page has: its theme, the list of keys, and moments in the reader's own time zone.
 
+import { dropDrafts } from "./drafts.js";
 import { areKeysOn, bindKeys, switchKeys } from "./keys.js";
 
 const YEAR = 365 * 24 * 3600;
@@ -48,6 +49,8 @@ export function localiseTimes(root = document) {
   }
 }
 
+// Who leaves the tab to others leaves nothing typed behind.
+document.getElementById("sign-out")?.addEventListener("submit", dropDrafts);
 prepareTheme();
 prepareKeys();
 localiseTimes();

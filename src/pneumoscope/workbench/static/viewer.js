@@ -2,6 +2,7 @@
 
 import { request } from "./api.js";
 import { prepareDeletion } from "./deletion.js";
+import { openDrafts } from "./drafts.js";
 import { bindGestures } from "./gestures.js";
 import { bindKeys } from "./keys.js";
 import { watchStudies } from "./live.js";
@@ -10,6 +11,7 @@ import { Stage } from "./stage.js";
 
 const study = document.getElementById("study");
 const { id, prediction } = study.dataset;
+const drafts = openDrafts(study.dataset.reader);
 const main = new Stage(document.getElementById("stage"));
 const prior = new Stage(document.getElementById("prior"));
 const stages = [main, prior];
@@ -153,7 +155,7 @@ function go(link) {
 }
 
 const releaseKeys = bindKeys({
-  ...prepareReading({ id, decision: study.dataset.decision, onGone: showDeleted }),
+  ...prepareReading({ study, drafts, onGone: showDeleted }),
   ...Object.fromEntries(Object.keys(ARROWS).map((key) => [key, push])),
   j: () => go(find("next")),
   k: () => go(find("previous")),
@@ -188,6 +190,7 @@ async function followStudy() {
 
 function showDeleted() {
   if (!study.isConnected) return;
+  drafts.drop(id);
   releaseKeys();
   for (const stage of stages) stage.close();
   document.title = "Deleted – Pneumoscope";
