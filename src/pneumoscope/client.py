@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pneumoscope._closing import Closing
 from pneumoscope._extras import require_extra
@@ -28,6 +29,13 @@ _TRIES = 6
 _LONGEST_PAUSE = 30.0
 #: Images that are asked for at once: enough for the service to make batches of.
 _AT_ONCE = 8
+#: What to do about an error that says this.
+_ADVICE = (
+    ("CERTIFICATE_VERIFY_FAILED", "; for a certificate of your own set SSL_CERT_FILE to its PEM"),
+    ("WRONG_VERSION_NUMBER", "; it seems to speak plain HTTP: begin the address with http://"),
+    ("record layer failure", "; it seems to speak plain HTTP: begin the address with http://"),
+    ("disconnected without", "; if it speaks HTTPS, begin the address with https://"),
+)
 
 
 @dataclass(frozen=True)
@@ -150,9 +158,7 @@ class Client(Closing):
             try:
                 response = self._http.request(method, path, **request)
             except httpx.HTTPError as error:
-                advice = ""
-                if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                    advice = "; for a certificate of your own set SSL_CERT_FILE to its PEM file"
+                advice = next((text for sign, text in _ADVICE if sign in str(error)), "")
                 raise ServiceError(
                     f"{self.server} cannot be reached: {_first_line(error)}{advice}."
                 ) from error
@@ -244,8 +250,10 @@ def _open(response: Any, server: str) -> dict[str, Any]:
             f"{server} wants a token that it knows: set PNEUMOSCOPE_TOKEN to one of `pneumoscope "
             "token create`."
         )
-    if response.status_code == 404 and "type" not in body:
-        raise ServiceError(f"{server} is not the address of a Pneumoscope service.")
+    path = urlsplit(server).path
+    if response.status_code == 404 and (path or "type" not in body):
+        advice = f": leave out {path}" if path else ""
+        raise ServiceError(f"{server} is not the address of a Pneumoscope service{advice}.")
     raise ServiceError(f"{server}: {detail}")
 
 

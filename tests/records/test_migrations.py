@@ -79,6 +79,14 @@ def test_what_others_wrote_is_left_alone(tmp_path, database, empty):
     assert _list_tables(empty) == {"patients"}
 
 
+def test_a_table_that_was_taken_away_is_missed_at_once(tmp_path, database, empty):
+    empty.migrate()
+    with empty.begin() as session:
+        session.execute(text("DROP TABLE readings"))
+    with pytest.raises(RecordError, match=r"lacks the table readings: .* `pneumoscope record resto"):
+        Record(tmp_path, database)
+
+
 def test_a_step_that_there_is_not_is_named(empty):
     with pytest.raises(RecordError, match=f"no step 'nosuch': choose {REVISION}"):
         empty.migrate("nosuch")

@@ -74,8 +74,8 @@ def _decode(image: Image.Image, data: bytes, label: str, target_size: int | None
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ImageError(
-            f"{label} has {width}×{height} pixels, more than {MAX_PIXELS // 10**6} million, the most "
-            "that are read; a radiograph has fewer: reduce it, or export it anew."
+            f"{label} has {width}×{height} pixels, more than {MAX_PIXELS // 10**6} million, the "
+            "most that are read; a radiograph has fewer: reduce it, or export it anew."
         )
     frames = getattr(image, "n_frames", 1)
     if frames > 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,22 @@ class Database:
         """Return the step that the database stands at; None where it is empty."""
         with self._connect() as connection:
             return _find_revision(connection)
+
+    def check_tables(self, names: Iterable[str]) -> None:
+        """Check that tables are there.
+
+        Raises
+        ------
+        RecordError
+            One was taken away.
+        """
+        with self._connect() as connection:
+            lacking = sorted(set(names) - set(inspect(connection).get_table_names()))
+        if lacking:
+            raise RecordError(
+                f"{self.url.render_as_string()} lacks the table {lacking[0]}: somebody took it "
+                "away; restore a backup with `pneumoscope record restore`."
+            )
 
     def migrate(self, revision: str = "head") -> None:
         """Bring the tables to a step, up or down; where they stand there, nothing is done.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import replace
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from pneumoscope.errors import OverloadedError, RecordError
@@ -82,6 +83,8 @@ class QueueWorker:
                 if claims:
                     self._answer_claims(claims)
                     continue
+            except DBAPIError as error:
+                _log.error("The queue cannot be worked on, trying again: %s", error.orig)
             except Exception:  # noqa: BLE001 - whatever it was, the queue is not given up
                 _log.exception("The queue could not be worked on; trying again")
             self._wake.wait(_PAUSE)

@@ -20,6 +20,7 @@ from pneumoscope.records.content_store import ContentStore
 from pneumoscope.records.database import REVISION, Database
 from pneumoscope.records.locks import hold_lock
 from pneumoscope.records.log import HeadFile, find_last
+from pneumoscope.records.tables import Table
 
 T = TypeVar("T")
 _LOGGER = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Record(Closing):
     Raises
     ------
     RecordError
-        The database does not answer or is newer than this version.
+        The database does not answer, is newer than this version, or lacks a table.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Record(Closing):
         try:
             if self.database.find_revision() != REVISION:
                 self.database.migrate()
+            self.database.check_tables(Table.metadata.tables)
             self._begin_heads()
         except BaseException:
             self.database.close()
