@@ -83,7 +83,7 @@ def test_a_table_that_was_taken_away_is_missed_at_once(tmp_path, database, empty
     empty.migrate()
     with empty.begin() as session:
         session.execute(text("DROP TABLE readings"))
-    with pytest.raises(RecordError, match="lacks the table readings: .* restore a backup"):
+    with pytest.raises(RecordError, match=r"lacks the table readings: .* restore a backup"):
         Record(tmp_path, database)
 
 
