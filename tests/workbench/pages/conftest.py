@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 from starlette.testclient import TestClient
 
-from pneumoscope.records import Role, Submission, add_user, ask, conclude, file_study
+from pneumoscope.records import Role, Study, Submission, add_user, ask, conclude, file_study
 from pneumoscope.runtime import Decision, Finding, Predictor, Status, WarningCode
 from pneumoscope.workbench import Service, Settings, create_app
 
@@ -157,6 +158,33 @@ def ward(file: File) -> dict[str, str]:
     for number in range(50):
         file(f"routine-{number:02}.png", Decision.NORMAL, 0.03, days=2)
     return named
+
+
+@pytest.fixture
+def waiting(service: Service) -> str:
+    """The id of a study that has no answer."""
+    data = paint_image(3)
+    sha256 = service.record.images.put(data)
+    with service.record.begin() as session:
+        sent = Submission(sha256, len(data), "waiting.png", "ben", again=True)
+        return file_study(session, sent).id
+
+
+@pytest.fixture
+def answer(service: Service) -> Callable[..., None]:
+    """Give a study an answer, and tell who looks; `bundle` names another model."""
+
+    def give(
+        study_id: str, decision: Decision | None, probability: float | None = None, bundle: str = ""
+    ) -> None:
+        terms = replace(service.terms, bundle=bundle or service.terms.bundle)
+        finding = make_finding(service.predictor, "waiting.png", decision, probability)
+        with service.record.begin() as session:
+            prediction, _ = ask(session, session.get_one(Study, study_id), terms, "ben")
+            conclude(session, prediction, finding, {"total": 20.0})
+        service.events.publish([study_id])
+
+    return give
 
 
 @pytest.fixture(scope="module")

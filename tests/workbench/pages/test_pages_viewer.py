@@ -29,14 +29,14 @@ def test_a_rejected_image_has_its_reason_and_no_map_and_no_numbers(client, ward)
     assert "REJECTED for a reason." in html
     assert 'id="map"' not in html
     assert "nearest scores" not in html
-    assert 'value="agree"' not in html
+    assert 'value="agree" disabled' in html
 
 
 def test_an_answered_one_has_its_map_named_for_what_it_is(client, ward):
     html = client.get(f"/studies/{ward['urgent']}").text
     assert 'id="map"' in html
     assert CAPTION in html
-    assert 'value="agree"' in html
+    assert 'value="agree">' in html
 
 
 def test_warnings_are_explained(client, ward):

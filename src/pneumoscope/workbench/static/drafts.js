@@ -4,7 +4,7 @@
 
 const KEY = "drafts";
 
-/** Open what a reader left unsaved: drafts are `{verdict, comment, decision}`, by study. */
+/** Open what a reader left unsaved: drafts are `{verdict, comment, prediction}`, by study. */
 export function openDrafts(reader) {
   const kept = JSON.parse(sessionStorage.getItem(KEY));
   const studies = kept?.reader === reader ? kept.studies : {};

@@ -18,7 +18,7 @@ export function prepareReading({ study, drafts, onGone }) {
 
   function choose(value) {
     const choice = form.querySelector(`input[value="${value}"]`);
-    if (!choice) {
+    if (choice.disabled) {
       said.textContent = "There is no answer to agree with: say NORMAL or PNEUMONIA.";
       return;
     }
@@ -38,8 +38,8 @@ export function prepareReading({ study, drafts, onGone }) {
   }
 
   function keep() {
-    const { decision } = study.dataset;
-    drafts.keep(id, { verdict: form.elements.verdict.value, comment: comment.value, decision });
+    const { prediction } = study.dataset;
+    drafts.keep(id, { verdict: form.elements.verdict.value, comment: comment.value, prediction });
   }
 
   function recall() {
@@ -47,7 +47,7 @@ export function prepareReading({ study, drafts, onGone }) {
     if (!draft) return;
     comment.value = draft.comment;
     // Whoever agreed did so with the answer of then.
-    const stands = draft.verdict !== "agree" || draft.decision === study.dataset.decision;
+    const stands = draft.verdict !== "agree" || draft.prediction === study.dataset.prediction;
     if (stands) form.elements.verdict.value = draft.verdict;
     update();
     said.textContent = "Not saved yet.";

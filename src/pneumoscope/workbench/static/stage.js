@@ -31,12 +31,16 @@ export class Stage {
     this.part("who").textContent = title;
   }
 
-  async open(studyId, title) {
+  /** Say something where the image would be. */
+  say(text) {
+    this.part("said").textContent = text;
+    this.part("said").hidden = false;
+  }
+
+  async open(studyId) {
     this.close();
     const turn = ++this.#opening;
-    this.name(title);
-    this.part("said").textContent = "Loading the image…";
-    this.part("said").hidden = false;
+    this.say("Loading the image…");
     try {
       const pixels = await openPixels(studyId, (bitmap) => {
         this.viewport.bitmap = bitmap;
@@ -55,7 +59,7 @@ export class Stage {
     this.#pixels?.close();
     this.#pixels = null;
     this.viewport.bitmap = null;
-    this.viewport.map = null;
+    this.dropMap();
     this.part("look").textContent = "";
   }
 
@@ -83,6 +87,11 @@ export class Stage {
   async loadMap(predictionId) {
     const response = await request(`/api/v1/predictions/${predictionId}/heatmap.png`);
     this.viewport.map = await createImageBitmap(await response.blob());
+  }
+
+  dropMap() {
+    this.viewport.map = null;
+    this.showMap(0);
   }
 
   showMap(opacity) {

@@ -1,20 +1,23 @@
 // The viewer: wires tools, keys and gestures to one stage, or to two side by side.
 
+import { refreshAnswer } from "./answer.js";
 import { request } from "./api.js";
 import { prepareDeletion } from "./deletion.js";
 import { openDrafts } from "./drafts.js";
 import { bindGestures } from "./gestures.js";
 import { bindKeys } from "./keys.js";
 import { watchStudies } from "./live.js";
+import { prepareMap } from "./map.js";
 import { followReadings, prepareReading } from "./reading.js";
 import { Stage } from "./stage.js";
 
 const study = document.getElementById("study");
-const { id, prediction } = study.dataset;
+const { id } = study.dataset;
 const drafts = openDrafts(study.dataset.reader);
 const main = new Stage(document.getElementById("stage"));
 const prior = new Stage(document.getElementById("prior"));
 const stages = [main, prior];
+let map = prepareMap(main, study.dataset.prediction);
 const find = (name) => document.getElementById(name);
 
 /** What is done to one image is done to the other: the eye compares like with like. */
@@ -89,35 +92,6 @@ for (const [name, act] of Object.entries(tools)) find(name).addEventListener("cl
 find("width").addEventListener("input", ({ target }) => look({ width: target.value / 100 }));
 find("level").addEventListener("input", ({ target }) => look({ level: target.value / 100 }));
 
-// -- the influence map: off at first, so that the image is looked at before it ----------------
-
-const mapButton = find("map");
-const opacity = find("opacity");
-let mapOn = false;
-
-async function switchMap(on) {
-  if (!mapButton) return;
-  mapOn = on;
-  mapButton.setAttribute("aria-pressed", String(on));
-  try {
-    if (on && !main.viewport.map) await main.loadMap(prediction);
-    main.showMap(mapOn ? opacity.value / 100 : 0);
-  } catch (error) {
-    mapOn = false;
-    mapButton.setAttribute("aria-pressed", "false");
-    main.excuseMap(error.message);
-  }
-}
-
-function fade(by) {
-  if (!opacity) return;
-  opacity.value = Number(opacity.value) + by;
-  switchMap(true);
-}
-
-mapButton?.addEventListener("click", () => switchMap(!mapOn));
-opacity?.addEventListener("input", () => switchMap(true));
-
 // -- a prior study beside it ------------------------------------------------------------------
 
 const priors = [...document.querySelectorAll("button.prior")];
@@ -135,7 +109,8 @@ function compare(button) {
   }
   prior.window = { ...main.window };
   const when = button.querySelector("b").textContent;
-  prior.open(button.dataset.id, `Prior, ${when}: ${button.dataset.name}`).then(() => share(main));
+  prior.name(`Prior, ${when}: ${button.dataset.name}`);
+  prior.open(button.dataset.id).then(() => share(main));
 }
 
 for (const button of priors) button.addEventListener("click", () => compare(button));
@@ -168,24 +143,46 @@ const releaseKeys = bindKeys({
   i: invert,
   w: tools.auto,
   Backspace: reset,
-  h: () => switchMap(!mapOn),
-  "[": () => fade(-10),
-  "]": () => fade(10),
+  h: () => map.toggle(),
+  "[": () => map.fade(-10),
+  "]": () => map.fade(10),
   s: () => priors.length && compare(priors.find((b) => b.getAttribute("aria-pressed") === "true") ?? priors[0]),
 });
 
 // -- what becomes of the study meanwhile --------------------------------------------------------
 
+let following = Promise.resolve();
+
+/** Look what is new; one after the other, so that an older page never comes after a newer one. */
+function follow() {
+  following = following.then(followStudy);
+}
+
 /** Show an answer that arrived, what others read, or that there is no study any more. */
 async function followStudy() {
+  if (!study.isConnected) return;
   try {
     const now = await (await request(`/api/v1/studies/${id}`)).json();
-    if (now.state !== study.dataset.state) location.reload();
-    else await followReadings(id);
+    const { state, prediction } = study.dataset;
+    if (now.state !== state || (now.prediction ?? "") !== prediction) await showAnswer();
+    await followReadings(id);
   } catch (error) {
     if (error.status === 404) showDeleted();
     // Anything else: the page stays as it is until the next event.
   }
+}
+
+async function showAnswer() {
+  await refreshAnswer(study);
+  map = prepareMap(main, study.dataset.prediction);
+  find("reading").dispatchEvent(new Event("input"));
+  if (study.dataset.status === "error") showUnreadable();
+}
+
+function showUnreadable() {
+  main.close();
+  main.say(document.querySelector(".finding .message").textContent);
+  document.querySelector(".toolbar").hidden = !priors.length;
 }
 
 function showDeleted() {
@@ -198,7 +195,8 @@ function showDeleted() {
 }
 
 const title = document.title.split(" – ")[0];
-if (study.dataset.status === "error") main.name(title);
-else main.open(id, title);
+main.name(title);
+if (study.dataset.status === "error") showUnreadable();
+else main.open(id);
 prepareDeletion({ id, onGone: showDeleted });
-watchStudies({ onStudy: (changed) => changed === id && followStudy(), onReturn: followStudy });
+watchStudies({ onStudy: (changed) => changed === id && follow(), onReturn: follow });
