@@ -345,7 +345,7 @@ def test_an_admin_deletes_a_study_by_a_second_act(page, guarded):
     page.get_by_text("Details").click()
     page.get_by_role("button", name="Delete this study").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("wrong-patient.png")
+    expect(dialog).to_contain_text("The image wrong-patient.png, what the model answered")
     expect(dialog).to_contain_text("cannot be undone")
     assert Axe().run(page, options=RULES).response["violations"] == []
     page.keyboard.press("Enter")
@@ -354,6 +354,21 @@ def test_an_admin_deletes_a_study_by_a_second_act(page, guarded):
     dialog.get_by_role("button", name="Delete for ever").click()
     page.wait_for_url(f"{address}/?")
     expect(page.locator(NAMES)).to_have_count(0)
+
+
+def test_an_image_that_another_study_has_is_said_to_stay(page, guarded):
+    address, file = guarded
+    study = file("twice.png", Decision.NORMAL, 0.1)
+    _sign_in(page, f"{address}/studies/{study}", "grace")
+    expect(page.locator("#stage [data-part=said]")).to_be_hidden()
+    page.get_by_text("Details").click()
+    dialog = page.get_by_role("dialog")
+    for told in ("Its image stays: another study has", "Its image stays: 2 other studies have"):
+        file("twice.png", Decision.NORMAL, 0.1)  # after the page was opened
+        page.get_by_role("button", name="Delete this study").click()
+        expect(dialog).to_contain_text(told)
+        expect(dialog).not_to_contain_text("The image")
+        dialog.get_by_role("button", name="Keep it").click()
 
 
 def test_a_reader_is_not_offered_to_delete(page, guarded):

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from pneumoscope.evaluation import SimilarScores, find_similar_scores
 from pneumoscope.records import (
     LABELS,
     Prediction,
+    Study,
     StudyRow,
     find_neighbours,
     list_priors,
@@ -45,6 +48,7 @@ def show_study(request: Request, study_id: str, selection: Selected) -> HTMLResp
             "answered_at": prediction.answered_at if prediction else None,
             "priors": list_priors(session, study),
             "readings": list_readings(session, study_id),
+            "sharers": _count_sharers(session, study),
         }
     return render(
         request,
@@ -68,6 +72,12 @@ def show_readings(request: Request, study_id: str) -> HTMLResponse:
         get_study(session, study_id)
         readings = list_readings(session, study_id)
     return render(request, "readings.html", readings=readings)
+
+
+def _count_sharers(session: Session, study: StudyRow) -> int:
+    """Return how many other studies have the same image: it stays with them."""
+    same = select(func.count()).where(Study.image_sha256 == study.image_sha256)
+    return session.scalar(same.where(Study.id != study.id)) or 0
 
 
 def _find_similar(predictor: Predictor, study: StudyRow) -> SimilarScores | None:

@@ -33,6 +33,12 @@ export async function request(address, options = {}) {
   return response;
 }
 
+/** Return the page that is open as it would be now, to take parts over from. */
+export async function fetchPage() {
+  const html = await (await request(location.href)).text();
+  return new DOMParser().parseFromString(html, "text/html");
+}
+
 /** Say what went wrong; who is no longer signed in gets the way through the door, back to this page. */
 export function showError(element, error) {
   element.replaceChildren(error.message);
