@@ -88,7 +88,7 @@ def test_a_table_that_was_taken_away_is_missed_at_once(tmp_path, database, empty
 
 
 def test_a_step_that_there_is_not_is_named(empty):
-    with pytest.raises(RecordError, match=f"no step 'nosuch': choose {REVISION}"):
+    with pytest.raises(RecordError, match=f"no step 'nosuch': choose 0001, .*{REVISION}"):
         empty.migrate("nosuch")
 
 
@@ -105,3 +105,12 @@ def test_an_address_that_cannot_be_used_is_refused_without_its_password(address,
     with pytest.raises(RecordError, match=sentence) as caught:
         Database(address).find_revision()
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_database_has_its_images_in_one_folder(tmp_path, postgresql):
+    with Record(tmp_path / "one", postgresql), Record(tmp_path / "one", postgresql):
+        pass
+    with pytest.raises(RecordError, match=r"images in another folder than \S*two: name that one"):
+        Record(tmp_path / "two", postgresql)
+    with Record(tmp_path / "two", None):
+        pass

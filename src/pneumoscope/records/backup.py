@@ -34,13 +34,15 @@ from pneumoscope.records.content_store import ContentStore
 from pneumoscope.records.database import REVISION
 from pneumoscope.records.log import Head, find_last
 from pneumoscope.records.record import Record
-from pneumoscope.records.tables import Image, Session, Table
+from pneumoscope.records.tables import Folder, Image, Session, Table
 
 SCHEMA = "pneumoscope.backup/1"
 MANIFEST = "backup.json"
-#: In the order in which rows can be inserted.
+#: In the order in which rows can be inserted; a restored record has a folder of its own.
 TABLES: tuple[SqlTable, ...] = tuple(
-    table for table in Table.metadata.sorted_tables if table is not Session.__table__
+    table
+    for table in Table.metadata.sorted_tables
+    if table not in (Session.__table__, Folder.__table__)
 )
 _ROWS_AT_ONCE = 500
 _PIECE = 1 << 20

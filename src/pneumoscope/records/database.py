@@ -17,7 +17,7 @@ from pneumoscope._extras import require_extra
 from pneumoscope.errors import RecordError
 
 #: The newest step in `migrations/versions`.
-REVISION = "0001"
+REVISION = "0002"
 _MIGRATIONS = Path(__file__).with_name("migrations")
 #: Where Alembic keeps the step; it stays, empty, when all tables are taken down.
 _STEPS = "alembic_version"

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import platformdirs
+from sqlalchemy import select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from pneumoscope._closing import Closing
+from pneumoscope._files import write_atomically
 from pneumoscope.errors import RecordError
 from pneumoscope.records.content_store import ContentStore
 from pneumoscope.records.database import REVISION, Database
 from pneumoscope.records.locks import hold_lock
 from pneumoscope.records.log import HeadFile, find_last
-from pneumoscope.records.tables import Table
+from pneumoscope.records.tables import Folder, Table
 
 T = TypeVar("T")
 _LOGGER = logging.getLogger(__name__)
@@ -41,7 +44,8 @@ class Record(Closing):
     Raises
     ------
     RecordError
-        The database does not answer, is newer than this version, or lacks a table.
+        The database does not answer, is newer than this version, lacks a table, or has its
+        images in another folder.
     """
 
     def __init__(
@@ -62,10 +66,32 @@ class Record(Closing):
             if self.database.find_revision() != REVISION:
                 self.database.migrate()
             self.database.check_tables(Table.metadata.tables)
+            self._check_folder()
             self._begin_heads()
         except BaseException:
             self.database.close()
             raise
+
+    def _check_folder(self) -> None:
+        """Refuse a database whose images are in another folder: each would miss the other's."""
+        own = self.folder / "folder.id"
+        if not own.exists():
+            with hold_lock(own.with_suffix(".lock")):
+                if not own.exists():
+                    write_atomically(own, f"{uuid.uuid4()}\n", mode=0o600)
+        name = own.read_text(encoding="utf-8").strip()
+        with self.read() as session:
+            known = session.scalar(select(Folder.id))
+        if known is None:
+            with self.database.begin() as session:
+                known = session.scalar(select(Folder.id)) or name
+                session.merge(Folder(id=known))
+        if known != name:
+            raise RecordError(
+                f"{self.database.url.render_as_string()} has its images in another folder than "
+                f"{self.folder}: name that one with --record, or another database with --database; "
+                "where the folder was lost, restore a backup."
+            )
 
     def _begin_heads(self) -> None:
         """Write heads where there are none: of an empty log, or elsewhere beside one that fits.

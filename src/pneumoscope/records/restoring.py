@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, TypeDecorator, event, func, insert, select
+from sqlalchemy import Column, TypeDecorator, delete, event, func, insert, select
 from sqlalchemy import Table as SqlTable
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session as DatabaseSession
@@ -34,7 +34,7 @@ from pneumoscope.records.content_store import ContentStore
 from pneumoscope.records.database import REVISION, Database, name_failures
 from pneumoscope.records.log import Head, HeadFile
 from pneumoscope.records.record import Record
-from pneumoscope.records.tables import Image
+from pneumoscope.records.tables import Folder, Image
 from pneumoscope.records.verification import Verification, verify_record
 
 _ROWS_AT_ONCE = 500
@@ -209,6 +209,7 @@ def _begin(target: Database) -> Iterator[DatabaseSession]:
                 raise RecordError(
                     f"{target.url.render_as_string()} holds a record: name an empty database."
                 )
+        session.execute(delete(Folder))  # of a record that was begun there, and stayed empty
         yield session
 
 

@@ -95,6 +95,14 @@ class Table(DeclarativeBase):
     )
 
 
+class Folder(Table):
+    """The folder that holds the images of this database: one row, once it is known."""
+
+    __tablename__ = "folder"
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+
+
 class Patient(Table):
     """A person, by the key that whoever sends images uses."""
 
