@@ -20,8 +20,9 @@ const waiting = [];
 const shown = new Map();
 let sending = 0;
 
+/** Send files, `{file, path}`; those that are hidden in their folder stay. */
 function add(files) {
-  const visible = files.filter((file) => !file.name.startsWith("."));
+  const visible = files.filter(({ file }) => !file.name.startsWith("."));
   if (!visible.length) return;
   document.getElementById("progress").hidden = false;
   const facts = {
@@ -29,8 +30,8 @@ function add(files) {
     taken_on: document.getElementById("taken-on").value,
   };
   const fragment = document.createDocumentFragment();
-  for (const file of visible) {
-    const row = makeRow(file);
+  for (const { file, path } of visible) {
+    const row = makeRow(path);
     waiting.push({ file, facts, row });
     fragment.append(row.element);
   }
@@ -38,9 +39,9 @@ function add(files) {
   work();
 }
 
-function makeRow(file) {
+function makeRow(path) {
   const element = document.getElementById("row").content.firstElementChild.cloneNode(true);
-  element.querySelector(".name").textContent = file.webkitRelativePath || file.name;
+  element.querySelector(".name").textContent = path;
   const row = {
     element,
     bar: element.querySelector("progress"),
@@ -245,7 +246,7 @@ for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event
 for (const id of ["files", "folder"]) {
   const input = document.getElementById(id);
   input.addEventListener("change", () => {
-    add([...input.files]);
+    add([...input.files].map((file) => ({ file, path: file.webkitRelativePath || file.name })));
     input.value = "";
   });
 }
