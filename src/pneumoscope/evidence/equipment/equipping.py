@@ -82,13 +82,13 @@ class Equipped:
 def equip_bundle(
     source: Path, out: Path, equipment: Equipment, progress: Callable[[str, int, int], None]
 ) -> Equipped:
-    """Write a bundle of the same weights, equipped, to `out`.
+    """Write a bundle of the same weights, equipped, to `out`; what is doubtful about the data,
+    such as that the weights were trained on other images, stands in what is returned.
 
     Raises
     ------
     DataError
-        The data has no train or no val part, or one of another model: an image of its calibration
-        part trained the weights; a class is missing in the val part.
+        The data has no train or no val part, or a class is missing in the val part.
     BundleError
         The bundle is damaged, or `out` cannot be written.
     """
