@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
 from pneumoscope.datasets.phantom import write_phantoms
+from pneumoscope.evaluation import project_to_prevalences
 from pneumoscope.records import (
     Prediction,
     StudyQuery,
@@ -470,6 +471,11 @@ def test_the_slider_shows_what_a_threshold_gives_and_changes_nothing(page, addre
     page.locator("#prevalence").fill("10")
     found, alarmed = 0.1 * sensitivity, 0.9 * (1 - specificity)
     expect(page.locator("#ppv")).to_have_text(f"{100 * found / (found + alarmed):.1f} %")
+    at = project_to_prevalences(labels, called, [0.1])[0]
+    for name in ("ppv", "npv"):
+        ends = " to ".join(f"{100 * end:.1f} %" for end in at.intervals[name].to_list())
+        expect(page.locator(f"#{name}-more")).to_have_text(ends)
+    expect(page.locator("#people")).to_contain_text(f"{at.missed:.0f} pneumonias would be missed")
     assert service.predictor.rule_out == service.predictor.operating_points["rule_out"].threshold
 
 

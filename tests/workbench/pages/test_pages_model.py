@@ -73,6 +73,13 @@ def test_the_explorer_has_every_threshold_of_the_calibration_part(client, servic
         assert row["tp"] + row["fn"] == int(labels.sum())
 
 
+@pytest.mark.parametrize(
+    "query", ["threshold=0.5", "threshold=nan&prevalence=0.1", "threshold=0.5&prevalence=1"]
+)
+def test_a_share_of_ill_people_lies_between_none_and_all(client, query):
+    assert client.get(f"/explore/people?{query}").status_code == 422
+
+
 def test_todays_list_is_that_of_the_last_day(client, ward):
     today = client.get("/explore/data").json()["today"]
     assert sorted(today) == [0.04, 0.6, 0.97]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy import select
 
-from pneumoscope.evaluation import compute_auc, delong_interval, tabulate_thresholds
+from pneumoscope.evaluation import (
+    compute_auc,
+    delong_interval,
+    project_to_prevalences,
+    tabulate_thresholds,
+)
 from pneumoscope.records import Study
 from pneumoscope.workbench.calibration_part import CalibrationPart, read_calibration_part
 from pneumoscope.workbench.dependencies import get_service
@@ -60,6 +65,18 @@ def give_data(request: Request) -> dict[str, Any]:
             .limit(_MOST)
         ).all()
     return {**_tabulate(part), "today": [round(p, 5) for p in today if p is not None]}
+
+
+@router.get("/explore/people")
+def project(
+    request: Request,
+    threshold: Annotated[float, Query(ge=0, le=1)],
+    prevalence: Annotated[float, Query(gt=0, lt=1)],
+) -> dict[str, Any]:
+    """Return what a threshold means for 1,000 people of whom a share is ill."""
+    part = read_calibration_part(get_service(request).predictor.bundle)
+    called = part.probabilities >= threshold
+    return project_to_prevalences(part.labels, called, [prevalence])[0].to_dict()
 
 
 def _tabulate(part: CalibrationPart) -> dict[str, Any]:

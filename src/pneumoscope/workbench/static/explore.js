@@ -3,6 +3,7 @@
 import { request, showError } from "./api.js";
 import { writeProbability } from "./probability.js";
 
+const PAUSE = 100;
 const find = (id) => document.getElementById(id);
 const slider = find("threshold");
 const prevalence = find("prevalence");
@@ -30,8 +31,9 @@ function show() {
   const specificity = row.tn / (row.tn + row.fp);
   find("threshold-value").textContent = writeProbability(threshold);
   slider.setAttribute("aria-valuetext", writeProbability(threshold));
-  tell("sensitivity", sensitivity, row.sensitivity_low, row.sensitivity_high, `${row.fn} of ${row.tp + row.fn} missed`);
-  tell("specificity", specificity, row.specificity_low, row.specificity_high, `${row.fp} of ${row.tn + row.fp} flagged in vain`);
+  const { sensitivity_low, sensitivity_high, specificity_low, specificity_high } = row;
+  tell("sensitivity", sensitivity, [sensitivity_low, sensitivity_high], `${row.fn} of ${row.tp + row.fn} missed`);
+  tell("specificity", specificity, [specificity_low, specificity_high], `${row.fp} of ${row.tn + row.fp} flagged in vain`);
   for (const { marker, plot } of markers) {
     const [left, top, side, span] = plot;
     marker.setAttribute("cx", left + ((1 - specificity) / span) * side);
@@ -40,31 +42,51 @@ function show() {
   for (const button of document.querySelectorAll("button[data-threshold]")) {
     button.setAttribute("aria-pressed", String(Number(button.dataset.threshold) === threshold));
   }
-  showPeople(sensitivity, specificity);
+  askSoon();
   const flagged = today.filter((probability) => probability >= threshold).length;
   find("today").textContent = today.length
     ? `Of the last 24 hours, ${flagged.toLocaleString("en")} of ${today.length.toLocaleString("en")} answered images would be flagged.`
     : "No image of the last 24 hours has an answer.";
 }
 
-function tell(name, value, low, high, words) {
+function tell(name, value, interval, words) {
+  const parts = [interval && interval.map((end) => percent(end)).join(" to "), words];
   find(name).textContent = percent(value);
-  find(`${name}-more`).textContent = `${percent(low)} to ${percent(high)}; ${words}`;
+  find(`${name}-more`).textContent = parts.filter(Boolean).join("; ");
 }
 
-/** Bayes' rule, for people like those of the calibration part. */
-function showPeople(sensitivity, specificity) {
-  const share = prevalence.value / 100;
-  const found = sensitivity * share;
-  const missed = (1 - sensitivity) * share;
-  const cleared = specificity * (1 - share);
-  const alarmed = (1 - specificity) * (1 - share);
+let due = 0;
+let asking = null;
+
+/** Have said what the threshold means where so many people are ill; a slider's steps are gathered. */
+function askSoon() {
   find("prevalence-value").textContent = `${prevalence.value} %`;
-  find("ppv").textContent = percent(found / (found + alarmed));
-  find("npv").textContent = percent(cleared / (cleared + missed));
-  const count = (part) => Math.round(1000 * part).toLocaleString("en");
+  find("at-prevalence").setAttribute("aria-busy", "true");
+  asking?.abort();
+  clearTimeout(due);
+  due = setTimeout(ask, PAUSE);
+}
+
+async function ask() {
+  asking = new AbortController();
+  const { signal } = asking;
+  const query = new URLSearchParams({ threshold, prevalence: prevalence.value / 100 });
+  try {
+    showPeople(await (await request(`/explore/people?${query}`, { signal })).json());
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    for (const name of ["ppv", "npv"]) tell(name, null, null);
+    showError(find("people"), error);
+  }
+  find("at-prevalence").removeAttribute("aria-busy");
+}
+
+function showPeople({ sick, ppv, npv, missed, flagged_in_vain: vain, intervals }) {
+  tell("ppv", ppv, intervals.ppv);
+  tell("npv", npv, intervals.npv);
+  const count = (part) => Math.round(part).toLocaleString("en");
   find("people").textContent =
-    `Of 1,000 such people ${count(found + alarmed)} would be flagged, ${count(alarmed)} of them in vain; ` +
+    `Of 1,000 such people ${count(sick - missed + vain)} would be flagged, ${count(vain)} of them in vain; ` +
     `${count(missed)} pneumonias would be missed.`;
 }
 
@@ -87,7 +109,7 @@ slider.addEventListener("input", () => {
   threshold = rows[slider.value].threshold;
   show();
 });
-prevalence.addEventListener("input", show);
+prevalence.addEventListener("input", askSoon);
 for (const button of document.querySelectorAll("button[data-threshold]")) {
   button.addEventListener("click", () => choose(Number(button.dataset.threshold)));
 }
