@@ -9,6 +9,8 @@ import pytest
 
 from pneumoscope.records import StudyQuery, Verdict, add_reading, find_neighbours, find_study
 from pneumoscope.runtime import CAPTION, Decision
+from pneumoscope.workbench.calibration_part import CalibrationPart
+from pneumoscope.workbench.pages import viewer
 
 
 def test_how_often_a_score_like_this_was_right_is_counted_on_the_calibration_part(
@@ -22,6 +24,14 @@ def test_how_often_a_score_like_this_was_right_is_counted_on_the_calibration_par
     text = re.sub(r"\s+", " ", client.get(f"/studies/{ward['unsure']}").text)
     assert "Of the 50 images of the calibration part with the nearest scores" in text
     assert f"<b>{sick} had pneumonia</b> ({round(100 * sick / 50)} %" in text
+
+
+def test_of_a_small_calibration_part_only_a_fifth_is_near(client, ward, monkeypatch):
+    part = CalibrationPart(np.arange(60) // 30, np.linspace(0, 1, 60), {})
+    monkeypatch.setattr(viewer, "read_calibration_part", lambda bundle: part)
+    text = re.sub(r"\s+", " ", client.get(f"/studies/{ward['urgent']}").text)
+    assert "Of the 12 images of the calibration part" in text
+    assert "<b>12 had pneumonia</b>" in text
 
 
 def test_a_rejected_image_has_its_reason_and_no_map_and_no_numbers(client, ward):

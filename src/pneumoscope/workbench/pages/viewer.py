@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from pneumoscope.evaluation import SimilarScores, find_similar_scores
+from pneumoscope.evaluation.similar_scores import NEIGHBOURS
 from pneumoscope.records import (
     LABELS,
     Prediction,
@@ -84,4 +85,6 @@ def _find_similar(predictor: Predictor, study: StudyRow) -> SimilarScores | None
     if study.status != Status.OK or study.probability is None:
         return None
     part = read_calibration_part(predictor.bundle)
-    return find_similar_scores(part.labels, part.probabilities, study.probability)
+    # Of a small part fifty would reach over half the scores, and be like none of them.
+    n = min(NEIGHBOURS, max(1, len(part.labels) // 5))
+    return find_similar_scores(part.labels, part.probabilities, study.probability, n)
