@@ -44,6 +44,11 @@ class Watched:
         """Return what people call it."""
         return TITLES[self.name]
 
+    @property
+    def is_alarming(self) -> bool:
+        """Return whether it has drifted beyond its limit."""
+        return self.stability.drift is Drift.ALARM
+
 
 def measure_drift(session: Session, bundle: Bundle, now: datetime) -> list[Watched]:
     """Compare the latest answers of a bundle with its calibration part, the score first.
@@ -66,8 +71,8 @@ def measure_drift(session: Session, bundle: Bundle, now: datetime) -> list[Watch
     return watched
 
 
-class AlarmBell:
-    """Says on every page what has drifted; the record is asked at most once a minute.
+class DriftWatch:
+    """Looks for drift whenever it is asked, but asks the record at most once a minute.
 
     Parameters
     ----------
@@ -75,19 +80,26 @@ class AlarmBell:
         Gives seconds that never run backwards.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, record: Record, bundle: Bundle, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._record = record
+        self._bundle = bundle
         self._clock = clock
         self._lock = threading.Lock()
-        self._checked: float | None = None
-        self._alarms: list[str] = []
+        self._looked: float | None = None
+        self._seen: list[Watched] = []
 
-    def list_alarms(self, record: Record, bundle: Bundle) -> list[str]:
-        """Return the titles of what has drifted beyond its limit."""
+    def look(self) -> list[Watched]:
+        """Return what is watched, as it stood within the last minute."""
         with self._lock:
             now = self._clock()
-            if self._checked is None or now - self._checked >= _SECONDS:
-                with record.read() as session:
-                    watched = measure_drift(session, bundle, datetime.now(UTC))
-                self._alarms = [w.title for w in watched if w.stability.drift is Drift.ALARM]
-                self._checked = now
-            return self._alarms
+            if self._looked is None or now - self._looked >= _SECONDS:
+                with self._record.read() as session:
+                    self._seen = measure_drift(session, self._bundle, datetime.now(UTC))
+                self._looked = now
+            return self._seen
+
+    def list_alarms(self) -> list[str]:
+        """Return the titles of what has drifted beyond its limit."""
+        return [watched.title for watched in self.look() if watched.is_alarming]

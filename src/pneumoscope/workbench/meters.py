@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from pneumoscope.workbench.drift import Watched
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -39,3 +45,28 @@ class Meters:
         self.waiting = Gauge(
             "pneumoscope_images_waiting", "Images in the queue.", registry=self.registry
         )
+
+    def follow_drift(self, look: Callable[[], Iterable[Watched]]) -> None:
+        """Tell of drift too, as it stands when somebody collects."""
+        self.registry.register(_DriftMeter(look))
+
+
+class _DriftMeter(Collector):
+    def __init__(self, look: Callable[[], Iterable[Watched]]) -> None:
+        self._look = look
+
+    def collect(self) -> Iterable[Metric]:
+        index = GaugeMetricFamily(
+            "pneumoscope_drift_index",
+            "Population stability index of the latest answers beside the calibration part.",
+            labels=["measure"],
+        )
+        alarm = GaugeMetricFamily(
+            "pneumoscope_drift_alarm",
+            "1 where the index is beyond its limit and beyond chance, 0 elsewhere.",
+            labels=["measure"],
+        )
+        for watched in self._look():
+            index.add_metric([watched.name], watched.stability.index)
+            alarm.add_metric([watched.name], float(watched.is_alarming))
+        return [index, alarm]

@@ -7,6 +7,7 @@ import time
 from pneumoscope._closing import Closing
 from pneumoscope.records import Intake, count_waiting, open_record
 from pneumoscope.runtime import Finding, load
+from pneumoscope.workbench.drift import DriftWatch
 from pneumoscope.workbench.events import Events
 from pneumoscope.workbench.meters import Meters
 from pneumoscope.workbench.settings import Settings
@@ -44,6 +45,8 @@ class Service(Closing):
         )
         self.meters.on_their_way.set_function(lambda: self.intake.batcher.on_their_way)
         self.meters.waiting.set_function(self._count_waiting)
+        self.drift = DriftWatch(self.record, self.predictor.bundle)
+        self.meters.follow_drift(self.drift.look)
         self.terms = self.intake.terms
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from pneumoscope.records import Verdict, add_reading
 from pneumoscope.runtime import INPUTS, Decision
 from pneumoscope.workbench import create_app, drift, monitoring
 from pneumoscope.workbench.calibration_part import read_calibration_part
-from pneumoscope.workbench.drift import AlarmBell
+from pneumoscope.workbench.drift import DriftWatch
 from pneumoscope.workbench.monitoring import Volume
 
 
@@ -72,9 +72,9 @@ def test_an_alarm_is_on_every_page_and_the_record_is_asked_once_a_minute(busy, m
     asked, clock = [], [0.0]
     whole = drift.measure_drift
     monkeypatch.setattr(drift, "measure_drift", lambda *args: asked.append(1) or whole(*args))
-    bell = AlarmBell(lambda: clock[0])
+    watch = DriftWatch(busy.record, busy.predictor.bundle, lambda: clock[0])
     for clock[0] in (0.0, 59.0, 60.0, 61.0):
-        assert "brightness" in bell.list_alarms(busy.record, busy.predictor.bundle)
+        assert "brightness" in watch.list_alarms()
     assert len(asked) == 2
 
 
@@ -87,6 +87,14 @@ def test_pages_show_the_alarm(busy):
         page = client.get("/monitoring").text
     assert 'data-drift="alarm">▲ alarm' in page
     assert "49.6 %" in page  # 60 of 121 flagged in 30 days
+
+
+def test_drift_is_among_the_metrics(busy):
+    with TestClient(create_app(busy), base_url="http://127.0.0.1:8000") as client:
+        text = client.get("/api/v1/metrics").text
+    assert 'pneumoscope_drift_alarm{measure="brightness"} 1.0\n' in text
+    assert 'pneumoscope_drift_alarm{measure="score"} 0.0\n' in text
+    assert 'pneumoscope_drift_index{measure="score"} 0.' in text
 
 
 def test_readers_agree_or_not_day_by_day(start, tmp_path):

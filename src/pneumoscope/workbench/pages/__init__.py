@@ -9,7 +9,6 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from pneumoscope.workbench.drift import AlarmBell
 from pneumoscope.workbench.pages import (
     exploring,
     model,
@@ -38,7 +37,6 @@ class _StaticFiles(StaticFiles):
 
 def add_pages(app: FastAPI) -> None:
     """Add the pages and their static files; `app.state.service` must be there when one is asked."""
-    app.state.alarm_bell = AlarmBell()
     for page in (worklist, upload, viewer, exploring, model, monitoring, sign_in):
         app.include_router(page.router)
     app.mount("/static", _StaticFiles(directory=_STATIC), name="static")

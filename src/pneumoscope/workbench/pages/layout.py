@@ -28,7 +28,7 @@ def render(request: Request, template: str, *, status: int = 200, **context: Any
         theme=_read_theme(request),
         path=request.url.path,
         version=__version__,
-        alarms=_list_alarms(request) if identity.name and status < 500 else [],
+        alarms=get_service(request).drift.list_alarms() if identity.name and status < 500 else [],
         **context,
     )
     # Pages tell of patients: no copy stays behind in a browser that others use.
@@ -38,14 +38,6 @@ def render(request: Request, template: str, *, status: int = 200, **context: Any
 def _read_theme(request: Request) -> str:
     wanted = request.cookies.get("theme", "")
     return wanted if wanted in _THEMES else _THEMES[0]
-
-
-def _list_alarms(request: Request) -> list[str]:
-    service = get_service(request)
-    alarms: list[str] = request.app.state.alarm_bell.list_alarms(
-        service.record, service.predictor.bundle
-    )
-    return alarms
 
 
 def _write_moment(value: datetime) -> str:
