@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import uvicorn
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from starlette.testclient import TestClient
 
 from pneumoscope.records import Role, Study, Submission, add_user, ask, conclude, file_study
@@ -27,6 +27,8 @@ from pneumoscope.workbench import Service, Settings, create_app
 
 File = Callable[..., str]
 PASSWORD = "a long enough sentence"
+# A page that is slow because the machine is busy is no error.
+expect.set_options(timeout=30_000)
 _QUIET = (
     "--no-sandbox", "--disable-background-networking", "--disable-component-update",
     "--disable-default-apps", "--no-first-run",

@@ -6,11 +6,13 @@ import { csrf, fetchPage, request, showError } from "./api.js";
 export function prepareDeletion({ id, onGone }) {
   const dialog = document.getElementById("deletion");
   if (!dialog) return;
+  const ask = document.getElementById("delete");
   const confirm = document.getElementById("delete-now");
   const what = document.getElementById("deletion-what");
   const wrong = document.getElementById("deletion-wrong");
 
-  document.getElementById("delete").addEventListener("click", async () => {
+  ask.disabled = false;
+  ask.addEventListener("click", async () => {
     wrong.hidden = true;
     try {
       // Another study may have got the same image, or lost it, since the page was opened.
