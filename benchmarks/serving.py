@@ -198,6 +198,9 @@ def main() -> None:
     parser.add_argument(
         "--memory", type=int, metavar="N", help="send N requests, watch memory only"
     )
+    parser.add_argument(
+        "--single", type=int, metavar="N", help="one client only, 200 requests N times"
+    )
     options = parser.parse_args()
     data = Path(os.environ.get("PNEUMOSCOPE_DATA", "data"))
     files = sorted(data.glob("chest_xray/train/*/*.jpeg")) or sorted(data.glob("train/*/*.jpeg"))
@@ -209,6 +212,9 @@ def main() -> None:
         listed.write_text("\n".join(map(str, files)))
         if options.memory:
             watch_memory(options.precision, listed, options.memory, Path(name))
+            return
+        if options.single:
+            time_single(options.precision, listed, options.single, Path(name))
             return
         compare(options, files, listed, Path(name))
 
@@ -243,6 +249,19 @@ def compare(options: Any, files: list[Path], listed: Path, folder: Path) -> None
     print(f"Lost: {lost}. Other programs kept {others.measure_cores():.2f} cores busy.")
     print(f"{statistics.median(shares):.0%} of the batch rate with 64 clients")
     sys.exit(lost != 0)
+
+
+def time_single(precision: str, listed: Path, rounds: int, folder: Path) -> None:
+    """Print how long one request after the other takes."""
+    others = Disturbance()
+    with serve(precision, folder / "record") as (address, _):
+        run_load(address, listed, 50, 4, seed=0)  # warm
+        for turn in range(rounds):
+            load = run_load(address, listed, 200, 1, seed=turn + 1)
+            shares = (0.1, 0.5, 0.9, 0.99)
+            shown = "  ".join(f"p{100 * s:.0f} {load.percentile(s):.1f} ms" for s in shares)
+            print(f"{precision}, one client: {shown}", flush=True)
+    print(f"Other programs kept {others.measure_cores():.2f} cores busy.")
 
 
 def watch_memory(precision: str, listed: Path, requests: int, folder: Path) -> None:
