@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from pneumoscope.workbench import Service, create_app
+from pneumoscope.workbench.api import schemas
 
 HOST = {"Host": "127.0.0.1:8000"}
 OPERATIONS = [
@@ -47,6 +48,20 @@ def test_every_route_is_asked(schema):
         for method in methods
     }
     assert described == {*OPERATIONS, ENDLESS}
+
+
+def test_every_json_answer_has_an_example_that_fits_it(schema):
+    components = schema.raw_schema["components"]["schemas"]
+    for path, methods in schema.raw_schema["paths"].items():
+        for method, operation in methods.items():
+            for status, answer in operation["responses"].items():
+                content = answer.get("content", {})
+                for kind in {"application/json", "application/problem+json"} & set(content):
+                    where = (method, path, status, kind)
+                    name = content[kind]["schema"].get("$ref", "").rpartition("/")[2]
+                    example = content[kind].get("example") or components[name]["example"]
+                    described = getattr(schemas, name or "ProblemOut")
+                    assert described.model_validate(example), where
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

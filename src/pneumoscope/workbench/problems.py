@@ -36,13 +36,17 @@ class Problem(Exception):  # noqa: N818 - the standard's word for it
         self.members = members or {}
 
 
+def describe_fields(status: int, detail: str) -> dict[str, Any]:
+    """Return the members that every problem has."""
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+
+
 def describe_problem(problem: Problem) -> Response:
     """Return a problem as a response for programs."""
-    body = {
-        "type": "about:blank",
-        "title": HTTPStatus(problem.status).phrase,
-        "status": problem.status,
-        "detail": problem.detail,
-        **problem.members,
-    }
+    body = describe_fields(problem.status, problem.detail) | problem.members
     return JSONResponse(body, problem.status, problem.headers, MEDIA_TYPE)

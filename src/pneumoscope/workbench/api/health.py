@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from pneumoscope import __version__
-from pneumoscope.workbench.api.schemas import describe_problems
+from pneumoscope.workbench.api.schemas import HealthOut, ReadyOut, describe_problems
 from pneumoscope.workbench.dependencies import ServiceDependency
 from pneumoscope.workbench.problems import Problem
 
@@ -19,13 +19,13 @@ router = APIRouter(tags=["service"])
 _ROOM = 64 * 2**20
 
 
-@router.get("/health")
+@router.get("/health", response_model=HealthOut)
 async def say_alive() -> dict[str, str]:
     """Say that the process answers."""
     return {"status": "ok", "version": __version__, "notice": "Research use, not a diagnosis."}
 
 
-@router.get("/ready", responses=describe_problems(503))
+@router.get("/ready", response_model=ReadyOut, responses=describe_problems(503))
 def say_ready(service: ServiceDependency) -> dict[str, Any]:
     """Say that images are answered and kept; 503 where they are not."""
     if not service.is_ready:

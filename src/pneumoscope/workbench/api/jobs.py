@@ -77,7 +77,7 @@ async def submit_many(
 @router.get(
     "/jobs/{job_id}",
     response_model=JobState,
-    responses=describe_problems(401, 403, 404, 429),
+    responses=describe_problems(401, 403, 404, 422, 429),
 )
 def show_job(service: ServiceDependency, job_id: str) -> dict[str, Any]:
     """Return how far the images of a job have come, new and known ones."""

@@ -6,13 +6,13 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from pneumoscope.workbench.api.schemas import describe_problems
+from pneumoscope.workbench.api.schemas import ModelOut, describe_problems
 from pneumoscope.workbench.dependencies import ServiceDependency
 
 router = APIRouter(tags=["model"])
 
 
-@router.get("/model", responses=describe_problems(401, 403, 429))
+@router.get("/model", response_model=ModelOut, responses=describe_problems(401, 403, 429))
 def show_model(service: ServiceDependency) -> dict[str, Any]:
     """Return the model's facts, its operating points and its numbers."""
     predictor = service.predictor

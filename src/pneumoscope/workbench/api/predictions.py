@@ -87,7 +87,7 @@ async def submit_image(
     response_model=PredictionOut,
     responses={
         200: {"content": {fhir.MEDIA_TYPE: {}}, "description": "The record, or a FHIR report."},
-        **describe_problems(401, 403, 404, 429),
+        **describe_problems(401, 403, 404, 422, 429),
     },
 )
 def read_prediction(request: Request, service: ServiceDependency, prediction_id: str) -> Response:

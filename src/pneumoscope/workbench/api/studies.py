@@ -51,7 +51,7 @@ def list_worklist(
 @router.get(
     "/studies/{study_id}",
     response_model=StudyDetail,
-    responses=describe_problems(401, 403, 404, 429),
+    responses=describe_problems(401, 403, 404, 422, 429),
 )
 def read_study(service: ServiceDependency, study_id: str) -> dict[str, Any]:
     """Return a study with all that was said about it, and the patient's other studies."""
@@ -66,7 +66,7 @@ def read_study(service: ServiceDependency, study_id: str) -> dict[str, Any]:
     "/studies/{study_id}",
     status_code=204,
     dependencies=[Depends(require(Role.ADMIN))],
-    responses=describe_problems(401, 403, 404, 429),
+    responses=describe_problems(401, 403, 404, 422, 429),
 )
 def delete_study(service: ServiceDependency, study_id: str) -> Response:
     """Delete a study with its answers and readings, and its image if no other study has it."""
