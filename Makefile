@@ -26,7 +26,7 @@ demo: $(STAMP)  ## The whole story on a small data set, in a few minutes
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" bash runs/demo.sh
 
 test: $(STAMP)  ## All tests, with coverage
-	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered
+	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered
 
 check: lint types  ## What a commit must pass, besides the tests
 
