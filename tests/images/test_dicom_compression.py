@@ -6,6 +6,8 @@ level of 65535; 8-bit files are compared at their own 8 bits.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -212,3 +214,19 @@ def test_an_unknown_transfer_syntax_is_refused(make_dicom: MakeDicom) -> None:
     data = make_dicom(b"\0" * 16, shape=(4, 4), syntax=uid.HEVCMP51)
     with pytest.raises(ImageError, match="cannot be decoded"):
         read(data)
+
+
+def test_a_frame_is_decoded_also_where_memory_is_limited_already(
+    make_dicom: MakeDicom, compress: Compress, chest: np.ndarray, tmp_path: Path
+) -> None:
+    """As in the service, whose processes cannot raise what they were given."""
+    file = tmp_path / "chest.dcm"
+    file.write_bytes(compress(make_dicom(chest, BitsStored=12), uid.JPEGLosslessSV1))
+    code = (
+        "import resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))\n"
+        "from pneumoscope.images import read\n"
+        "print(read(sys.argv[1]).bits)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("16\n", 0), done.stderr

@@ -31,7 +31,7 @@ def test_an_untouched_record_verifies(record, file):
     waiting = file(record, b"waits", decision=None)
     found = verify_record(record, images=True)
     assert found.problems == ()
-    assert (found.entries, found.answers, found.readings, found.images) == (6, 4, 3, 4)
+    assert (found.entries, found.answers, found.readings, found.images) == (6, 3, 3, 4)
     assert waiting.prediction
 
 
@@ -219,3 +219,21 @@ def test_images_looked_at_are_counted_aloud(sqlite_record, file):
     calls = []
     verify_record(sqlite_record, images=True, progress=lambda *call: calls.append(call))
     assert calls == [(1, 1)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE studies SET state = 'waiting'",
+        "UPDATE studies SET state = 'queued', prediction_id = NULL, decision = NULL",
+        "UPDATE studies SET prediction_id = NULL",
+    ],
+)
+def test_an_answer_that_its_study_hides_is_found(record, file, statement):
+    study = file(record).study
+    assert verify_record(record).problems == ()
+    with record.database.begin() as session:
+        session.execute(text(statement))
+    assert verify_record(record).problems == (
+        f"The study {study} shows something else than its answer.",
+    )

@@ -62,6 +62,7 @@ def test_pixels_come_at_full_depth(api, rng):
     assert (width, height, bits) == (70, 90, expected.bits)
     pixels = np.frombuffer(answer.content, "<u2").reshape(height, width)
     np.testing.assert_array_equal(pixels, expected.pixels)
+    assert answer.headers["cache-control"] == "no-store"  # whoever signs in next finds nothing
 
 
 def test_thumbnails_are_small_and_drawn_once(api, submit, shared_service):

@@ -20,7 +20,7 @@ from pneumoscope._extras import require_extra
 from pneumoscope.errors import RecordError
 from pneumoscope.records.filing import make_id
 from pneumoscope.records.log import append_entry, commit_to
-from pneumoscope.records.tables import Role, Session, Token, User
+from pneumoscope.records.tables import LogEntry, Role, Session, Token, User
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
@@ -125,6 +125,13 @@ def has_accounts(session: DatabaseSession) -> bool:
     """Whether there is anybody who could say who they are: a user or a token."""
     found = session.scalar(select(User.id).limit(1)) or session.scalar(select(Token.id).limit(1))
     return found is not None
+
+
+def had_accounts(session: DatabaseSession) -> bool:
+    """Whether there ever was a user or a token; asks the whole log, so ask once."""
+    made = ("user-added", "token-created")
+    entry = session.scalar(select(LogEntry.seq).where(LogEntry.event.in_(made)).limit(1))
+    return entry is not None
 
 
 def check_new_password(name: str, password: str) -> None:

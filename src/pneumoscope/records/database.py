@@ -193,7 +193,13 @@ def _read_url(url: str | URL) -> URL:
 
 def _create_engine(url: URL) -> Engine:
     try:
-        engine = create_engine(url, pool_size=8, max_overflow=48, pool_pre_ping=not _is_file(url))
+        engine = create_engine(
+            url,
+            pool_size=8,
+            max_overflow=48,
+            pool_pre_ping=not _is_file(url),
+            hide_parameters=True,  # an error is logged, and they hold patients' keys
+        )
     except (NoSuchModuleError, SQLAlchemyError) as error:
         raise RecordError(f"{url.render_as_string()} cannot be opened: {error}.") from error
     if _is_file(url):

@@ -64,13 +64,14 @@ def export_readings(
         raise RecordError("No reading gives a label yet: there is nothing to export.")
     manifest = _Manifest()
     with name_disk(out), build_folder(out) as staging:
-        (staging / "images").mkdir()
+        (staging / "images").mkdir(mode=0o700)
         for done, (row, name, data) in enumerate(_read_images(record, rows, manifest), start=1):
             (staging / name).write_bytes(data)
             manifest.add(name, row)
             if progress:
                 progress(done, len(rows))
         (staging / _MANIFEST).write_text(manifest.text, encoding="utf-8", newline="")
+    out.chmod(0o700)  # a DICOM file says whose it is
     return Export(manifest.images, tuple(manifest.left_out))
 
 

@@ -20,7 +20,7 @@ from pneumoscope._closing import Closing
 from pneumoscope._files import write_atomically
 from pneumoscope.errors import RecordError
 from pneumoscope.records.content_store import ContentStore
-from pneumoscope.records.database import REVISION, Database
+from pneumoscope.records.database import REVISION, Database, name_failures
 from pneumoscope.records.locks import hold_lock
 from pneumoscope.records.log import HeadFile, find_last
 from pneumoscope.records.tables import Folder, Table
@@ -62,15 +62,27 @@ class Record(Closing):
         # Not as text: a folder's name may hold what an address gives a meaning.
         own = URL.create("sqlite", database=str(folder / "record.sqlite"))
         self.database = Database(database or own)
+        advice = "see whether its disk is full; where it was damaged, restore a backup"
         try:
-            if self.database.find_revision() != REVISION:
-                self.database.migrate()
-            self.database.check_tables(Table.metadata.tables)
-            self._check_folder()
-            self._begin_heads()
+            with name_failures(f"The database of {folder}", advice):
+                if self.database.find_revision() != REVISION:
+                    self.database.migrate()
+                self.check()
+                self._check_folder()
+                self._begin_heads()
         except BaseException:
             self.database.close()
             raise
+
+    def check(self) -> None:
+        """Check that the database answers and has its tables.
+
+        Raises
+        ------
+        RecordError
+            It does not, or one was taken away.
+        """
+        self.database.check_tables(Table.metadata.tables)
 
     def _check_folder(self) -> None:
         """Refuse a database whose images are in another folder: each would miss the other's."""

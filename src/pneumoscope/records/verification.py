@@ -11,7 +11,7 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from pneumoscope.errors import RecordError
@@ -66,6 +66,7 @@ class Verification:
     entries: int
     """Of the log."""
     answers: int
+    """Given; what waits is not counted."""
     readings: int
     images: int
     problems: tuple[str, ...]
@@ -101,11 +102,12 @@ def verify_record(
                 problems.append(problem)
             else:
                 unlisted += 1
+        answers = session.scalar(
+            select(func.count()).select_from(Prediction).where(Prediction.state == State.DONE)
+        )
     counts = count_rows(record)
-    entries, answers, readings, files = (
-        counts[table.__tablename__] for table in (LogEntry, Prediction, Reading, Image)
-    )
-    return Verification(entries, answers, readings, files, tuple(problems), unlisted)
+    entries, readings, files = (counts[table.__tablename__] for table in (LogEntry, Reading, Image))
+    return Verification(entries, answers or 0, readings, files, tuple(problems), unlisted)
 
 
 def accept_log(record: Record) -> None:
@@ -234,10 +236,20 @@ def _compare_studies(session: Session) -> Iterator[str]:
         Study.image_sha256.is_distinct_from(Prediction.image_sha256),
         Study.id.is_distinct_from(Prediction.study_id),
     )
+    given = aliased(Prediction)
+    answered = (
+        select(given.id).where(given.study_id == Study.id, given.state == State.DONE).exists()
+    )
+    shown = and_(Study.state == State.DONE, Study.prediction_id.is_not(None))
     statement = (
         select(Study.id)
         .outerjoin(Prediction, Prediction.id == Study.prediction_id)
-        .where(or_(Study.state == State.DONE, Study.prediction_id.is_not(None)), differs)
+        .where(
+            or_(
+                and_(or_(Study.state == State.DONE, Study.prediction_id.is_not(None)), differs),
+                and_(answered, ~shown),
+            )
+        )
         .order_by(Study.id)
         .execution_options(yield_per=_ROWS_AT_ONCE)
     )

@@ -9,7 +9,7 @@ import re
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -127,6 +127,8 @@ def _find_cause(error: BaseException) -> Problem | None:
         detail = "The disk of the record is full: nothing new is kept until there is room."
     elif isinstance(error, OperationalError | InterfaceError):
         detail = "The database does not answer: nothing is kept or shown until it does."
+    elif isinstance(error, ProgrammingError):  # PostgreSQL's word for a table that is gone
+        detail = "The database lacks what it had: `pneumoscope record verify` says what."
     else:
         return None
     return Problem(503, detail, headers={"Retry-After": str(_PATIENCE)})

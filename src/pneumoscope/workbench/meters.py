@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from pneumoscope.evaluation import Drift
 from pneumoscope.workbench.drift import Watched
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -67,6 +68,7 @@ class _DriftMeter(Collector):
             labels=["measure"],
         )
         for watched in self._look():
-            index.add_metric([watched.name], watched.stability.index)
+            if watched.stability.drift is not Drift.TOO_FEW:
+                index.add_metric([watched.name], watched.stability.index)
             alarm.add_metric([watched.name], float(watched.is_alarming))
         return [index, alarm]

@@ -245,7 +245,7 @@ def test_the_influence_map_is_laid_over_it_with_its_caption(page, address, ward)
 def test_a_prior_is_shown_beside_it_and_follows(page, address, ward):
     _open(page, address, ward["urgent"])
     page.keyboard.press("s")
-    expect(page.locator("#prior [data-part=who]")).to_contain_text("Prior, 4 Mar 2026")
+    expect(page.locator("#prior [data-part=who]")).to_contain_text("Same patient, 4 Mar 2026")
     prior = page.locator("#prior [data-part=look]")
     expect(prior).to_contain_text("8 bit")
     before = prior.inner_text()

@@ -53,6 +53,13 @@ def test_warnings_are_explained(client, ward):
     assert "looks unlike the population" in client.get(f"/studies/{ward['unsure']}").text
 
 
+def test_the_picture_says_whose_it_is(client, ward, service):
+    with service.record.read() as session:
+        study = find_study(session, ward["urgent"])
+    html = client.get(f"/studies/{ward['urgent']}").text
+    assert f'data-title="{study.patient} · ' in html
+
+
 def test_other_studies_of_the_patient_are_offered(client, ward):
     html = client.get(f"/studies/{ward['urgent']}").text
     assert f'data-id="{ward["older"]}"' in html
@@ -94,3 +101,14 @@ def test_readings_are_listed_with_who_and_what(client, ward, service):
 @pytest.mark.parametrize("path", ["/studies/none", "/studies/none/readings"])
 def test_there_is_nothing_of_a_study_that_is_not_there(client, path):
     assert client.get(path).status_code == 404
+
+
+def test_an_answer_of_before_stays_in_sight(client, waiting, answer):
+    answer(waiting, Decision.PNEUMONIA, 0.9876, bundle="0" * 64)
+    assert "Before, " not in client.get(f"/studies/{waiting}").text
+    answer(waiting, Decision.NORMAL, 0.0123)
+    html = client.get(f"/studies/{waiting}").text
+    before = html[html.index("Before, ") :].split("</p>")[0]
+    assert "PNEUMONIA" in before
+    assert "0.988" in before
+    assert "00000000" in before

@@ -236,6 +236,7 @@ def test_on_this_machine_everybody_is_the_admin_until_there_is_an_account(serve,
     assert client.get("/").status_code == 401
     record.write(lambda session: revoke_token(session, "robot"))
     assert client.get("/").status_code == 401  # a lock that fell shut stays shut
+    assert serve(Settings(), url=HERE).get("/").status_code == 401  # after a new start too
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])

@@ -6,10 +6,10 @@ import shutil
 from typing import Any
 
 from fastapi import APIRouter
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from pneumoscope import __version__
+from pneumoscope.errors import RecordError
 from pneumoscope.workbench.api.schemas import HealthOut, ReadyOut, describe_problems
 from pneumoscope.workbench.dependencies import ServiceDependency
 from pneumoscope.workbench.problems import Problem
@@ -31,8 +31,9 @@ def say_ready(service: ServiceDependency) -> dict[str, Any]:
     if not service.is_ready:
         raise Problem(503, "The service is stopping, or its queue stands still.")
     try:
-        with service.record.read() as session:
-            session.execute(text("SELECT 1"))
+        service.record.check()
+    except RecordError as error:
+        raise Problem(503, str(error)) from None
     except SQLAlchemyError:
         raise Problem(503, "The database does not answer.") from None
     if shutil.disk_usage(service.record.folder).free < _ROOM:

@@ -86,7 +86,7 @@ def show_job(service: ServiceDependency, job_id: str) -> dict[str, Any]:
         total = count_studies(session, query)
         rows = list_studies(session, query, limit=total)
     if not rows:
-        raise Problem(404, "There is no such job, or all that it brought was deleted.")
+        raise Problem(404, "There is no such job, or nothing of it was taken, or all was deleted.")
     done = sum(row.state == "done" for row in rows)
     return {"id": job_id, "total": total, "done": done, "studies": [*map(show_study, rows)]}
 

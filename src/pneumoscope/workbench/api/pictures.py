@@ -19,8 +19,8 @@ from pneumoscope.workbench.problems import Problem
 from pneumoscope.workbench.service import Service
 
 router = APIRouter(tags=["pictures"])
-#: A picture of an image never changes; but it shows a patient, so that only the browser keeps it.
-_KEPT = {"Cache-Control": "private, max-age=3600, immutable"}
+#: It shows a patient: nobody who signs in next, and no deletion, finds it in the browser.
+_UNKEPT = {"Cache-Control": "no-store"}
 
 
 def _describe(media_type: str, what: str) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def show_image(service: ServiceDependency, study_id: str) -> Response:
     """Return the file as it was sent."""
     sha256 = _find_image(service, study_id)
     # Never shown by a browser as what it may pretend to be.
-    headers = {**_KEPT, "Content-Disposition": f'attachment; filename="{sha256[:16]}"'}
+    headers = {**_UNKEPT, "Content-Disposition": f'attachment; filename="{sha256[:16]}"'}
     return Response(
         service.record.images.get(sha256), media_type="application/octet-stream", headers=headers
     )
@@ -55,7 +55,7 @@ async def show_thumbnail(service: ServiceDependency, study_id: str) -> Response:
         drawn = service.intake.decoder.run("The image", previews.draw_thumbnail, data)
         picture = await asyncio.wrap_future(drawn)
         await run_sync(_keep_thumbnail, service, store, sha256, picture)
-    return Response(picture, media_type="image/jpeg", headers=_KEPT)
+    return Response(picture, media_type="image/jpeg", headers=_UNKEPT)
 
 
 @router.get("/studies/{study_id}/pixels", **_describe("application/octet-stream", "Raw pixels."))
@@ -70,7 +70,7 @@ async def show_pixels(service: ServiceDependency, study_id: str) -> Response:
         service.intake.decoder.run("The image", previews.unfold_pixels, data)
     )
     facts = {"X-Width": str(raw.width), "X-Height": str(raw.height), "X-Bits": str(raw.bits)}
-    return Response(raw.data, media_type="application/octet-stream", headers={**_KEPT, **facts})
+    return Response(raw.data, media_type="application/octet-stream", headers={**_UNKEPT, **facts})
 
 
 @router.get("/predictions/{prediction_id}/heatmap.png", **_describe("image/png", "Influence."))
@@ -80,7 +80,7 @@ async def show_overlay(service: ServiceDependency, prediction_id: str) -> Respon
     run = service.intake.decoder.run
     size = await asyncio.wrap_future(run("The image", previews.measure_image, data))
     picture = await asyncio.wrap_future(run("The image", previews.draw_overlay, finding, size))
-    return Response(picture, media_type="image/png", headers=_KEPT)
+    return Response(picture, media_type="image/png", headers=_UNKEPT)
 
 
 @router.get("/predictions/{prediction_id}/heatmap.jpg", **_describe("image/jpeg", "The overlay."))
@@ -90,7 +90,7 @@ async def show_heatmap(service: ServiceDependency, prediction_id: str) -> Respon
     picture = await asyncio.wrap_future(
         service.intake.decoder.run("The image", previews.draw_heatmap_picture, data, finding)
     )
-    return Response(picture, media_type="image/jpeg", headers=_KEPT)
+    return Response(picture, media_type="image/jpeg", headers=_UNKEPT)
 
 
 def _keep_thumbnail(service: Service, store: PreviewStore, sha256: str, picture: bytes) -> None:

@@ -67,7 +67,7 @@ class StudyOut(BaseModel):
     source: str
     image: str = Field(description="sha256 of the file.")
     prediction: str | None
-    state: Literal["queued", "running", "done"]
+    state: str = Field(description="queued, running or done.")
     status: str | None
     decision: str | None
     probability: float | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
@@ -14,6 +15,7 @@ from pneumoscope.evaluation.similar_scores import NEIGHBOURS
 from pneumoscope.records import (
     LABELS,
     Prediction,
+    State,
     Study,
     StudyRow,
     find_neighbours,
@@ -49,6 +51,7 @@ def show_study(request: Request, study_id: str, selection: Selected) -> HTMLResp
             "answered_at": prediction.answered_at if prediction else None,
             "priors": list_priors(session, study),
             "readings": list_readings(session, study_id),
+            "earlier": _list_earlier(session, study),
             "sharers": _count_sharers(session, study),
         }
     return render(
@@ -73,6 +76,16 @@ def show_readings(request: Request, study_id: str) -> HTMLResponse:
         get_study(session, study_id)
         readings = list_readings(session, study_id)
     return render(request, "readings.html", readings=readings)
+
+
+def _list_earlier(session: Session, study: StudyRow) -> Sequence[Prediction]:
+    """Return the answers that were given before the one shown, the latest first."""
+    answers = select(Prediction).where(
+        Prediction.study_id == study.id,
+        Prediction.state == State.DONE,
+        Prediction.id != study.prediction_id,
+    )
+    return session.scalars(answers.order_by(Prediction.answered_at.desc())).all()
 
 
 def _count_sharers(session: Session, study: StudyRow) -> int:

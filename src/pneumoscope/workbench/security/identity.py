@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import anyio.to_thread
+from sqlalchemy.orm import Session
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -17,6 +18,7 @@ from pneumoscope.records import (
     Account,
     Record,
     Role,
+    had_accounts,
     has_accounts,
     recognise_session,
     recognise_token,
@@ -67,7 +69,7 @@ class Recogniser:
         self.cookie = cookie
         self._record = record
         self._known: dict[str, tuple[Identity, float]] = {}
-        self._closed = always
+        self._closed = always or self._look_for(had_accounts)
         self._open_until = 0.0
 
     async def find(self, scope: Scope) -> Identity:
@@ -113,13 +115,13 @@ class Recogniser:
     async def _is_open(self) -> bool:
         """Whether nobody has to say who they are; once there were accounts, never again."""
         if not self._closed and time.monotonic() >= self._open_until:
-            self._closed = await anyio.to_thread.run_sync(self._look_for_accounts)
+            self._closed = await anyio.to_thread.run_sync(self._look_for, has_accounts)
             self._open_until = time.monotonic() + _KNOWN_SECONDS
         return not self._closed
 
-    def _look_for_accounts(self) -> bool:
+    def _look_for(self, accounts: Callable[[Session], bool]) -> bool:
         with self._record.read() as session:
-            return has_accounts(session)
+            return accounts(session)
 
 
 class IdentityMiddleware:

@@ -109,7 +109,7 @@ function compare(button) {
   }
   prior.window = { ...main.window };
   const when = button.querySelector("b").textContent;
-  prior.name(`Prior, ${when}: ${button.dataset.name}`);
+  prior.name(`Same patient, ${when}: ${button.dataset.name}`);
   prior.open(button.dataset.id).then(() => share(main));
 }
 
@@ -194,8 +194,7 @@ function showDeleted() {
   study.replaceWith(find("deleted").content);
 }
 
-const title = document.title.split(" – ")[0];
-main.name(title);
+main.name(study.dataset.title);
 if (study.dataset.status === "error") showUnreadable();
 else main.open(id);
 prepareDeletion({ id, onGone: showDeleted });
