@@ -19,6 +19,7 @@ from pneumoscope.records import (
     forget_patient,
     list_studies_of,
 )
+from pneumoscope.records.filing import complete_study
 
 COMPOSED, DECOMPOSED = "Änne-4711", unicodedata.normalize("NFD", "Änne-4711")
 
@@ -68,3 +69,16 @@ def test_a_patient_is_forgotten_by_any_spelling_of_the_key(record, file):
     with record.read() as session:
         assert session.scalars(select(Study.id)).all() == []
         assert session.scalars(select(Patient.id)).all() == []
+
+
+def test_what_cannot_be_read_comes_with_every_patient_and_is_of_none(record, file):
+    """As the README of each disc that a hospital burns."""
+    filed = file(record, patient="anna")
+    with record.begin() as session:
+        study = session.get_one(Study, filed.study)
+        study.status = "error"
+        complete_study(session, study, "bert", None)
+        assert session.get_one(Patient, study.patient_id).key == "anna"
+        study.status = "ok"
+        with pytest.raises(PatientConflictError):
+            complete_study(session, study, "bert", None)
