@@ -125,8 +125,7 @@ class Record(Closing):
         """Yield a session that may write, committed at the end; the log's head follows."""
         with self.begin_quickly() as session:
             yield session
-        if session.info.pop("logged", False):
-            self.advance_heads()
+        self.advance_heads(session)
 
     @contextmanager
     def begin_quickly(self) -> Iterator[Session]:
@@ -134,13 +133,15 @@ class Record(Closing):
         with self.database.begin() as session:
             yield session
 
-    def advance_heads(self) -> None:
-        """Write the log's last entry to the heads.
+    def advance_heads(self, committed: Session) -> None:
+        """Write the log's last entry to the heads, where a session that is committed added one.
 
         A head that the log does not follow from stays as it is: a log that grew past it would hide
         that its tail was cut off. Where a head cannot be written, what was committed stands, and
         the next entry tries again.
         """
+        if not committed.info.pop("logged", False):
+            return
         for head in self.heads:
             try:
                 with self.read() as session:

@@ -83,7 +83,7 @@ class Writer:
                 entry.future.set_exception(outcome)
             else:
                 entry.future.set_result(outcome)
-        self._record.advance_heads()
+        self._record.advance_heads(session)
 
 
 def _make(session: Session, bulk: Bulk[Any, Any], items: list[Any]) -> list[Any]:

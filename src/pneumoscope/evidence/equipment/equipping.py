@@ -82,8 +82,9 @@ class Equipped:
 def equip_bundle(
     source: Path, out: Path, equipment: Equipment, progress: Callable[[str, int, int], None]
 ) -> Equipped:
-    """Write a bundle of the same weights, equipped, to `out`; what is doubtful about the data,
-    such as that the weights were trained on other images, stands in what is returned.
+    """Write a bundle of the same weights, equipped, to `out`.
+
+    Where there are too few cases for what the thresholds aim at, what is returned says so.
 
     Raises
     ------

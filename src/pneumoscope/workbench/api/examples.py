@@ -87,7 +87,6 @@ MODEL: JsonDict = {
 }
 #: What a problem of each status may say.
 DETAILS = {
-    400: "The service is not called xray.example: name it with --allowed-host.",
     401: "Sign in, or send a token: `Authorization: Bearer pns_…`.",
     403: "A change needs the header X-CSRF-Token: reload the page.",
     404: "There is no such study, or it was deleted.",
