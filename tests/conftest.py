@@ -19,6 +19,15 @@ settings.register_profile("seeded", deadline=None, derandomize=True)
 settings.load_profile("seeded")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Call a file's bytes by the argument's name.
+
+    Their own text is long and, where an archive holds the time, another one in every process; tests
+    that run in several processes must have the same names in all.
+    """
+    return argname if isinstance(val, bytes) and len(val) > 16 else None
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20261124)
