@@ -13,13 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate
 from pydicom.uid import (
     UID,
-    ComputedRadiographyImageStorage,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
 )
 
 Encode = Callable[..., bytes]
@@ -34,62 +29,10 @@ def encode_image(image: Image.Image | np.ndarray, kind: str, **options: Any) -> 
     return buffer.getvalue()
 
 
-def write_dicom(
-    pixels: np.ndarray | bytes,
-    *,
-    syntax: UID = ExplicitVRLittleEndian,
-    without: tuple[str, ...] = (),
-    shape: tuple[int, ...] | None = None,
-    **attributes: Any,
-) -> bytes:
-    """Return a computed radiograph; `pixels` may be one compressed frame, then of `shape`."""
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.SOPClassUID = ComputedRadiographyImageStorage
-    dataset.SOPInstanceUID = "1.2.826.0.1.3680043.8.498.1"
-    dataset.StudyInstanceUID = "1.2.826.0.1.3680043.8.498.2"
-    dataset.SeriesInstanceUID = "1.2.826.0.1.3680043.8.498.3"
-    dataset.Modality = "CR"
-    dataset.PatientID = "patient"
-    dataset.ViewPosition = "PA"
-    compressed = isinstance(pixels, bytes)
-    shape = shape or pixels.shape
-    dataset.Rows, dataset.Columns = shape[:2]
-    dataset.SamplesPerPixel = 3 if len(shape) == 3 else 1
-    if len(shape) == 3:
-        dataset.PlanarConfiguration = 0
-    dataset.PhotometricInterpretation = "RGB" if len(shape) == 3 else "MONOCHROME2"
-    dataset.BitsAllocated = 8 if compressed else pixels.dtype.itemsize * 8
-    dataset.PixelRepresentation = 0 if compressed else int(pixels.dtype.kind == "i")
-    for keyword, value in attributes.items():
-        setattr(dataset, keyword, value)
-    dataset.BitsStored = attributes.get("BitsStored", dataset.BitsAllocated)
-    dataset.HighBit = dataset.BitsStored - 1
-    if compressed:
-        dataset.PixelData = encapsulate([pixels])
-    else:
-        order = ">" if syntax == ExplicitVRBigEndian else "<"
-        data = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
-        dataset.PixelData = data + b"\0" * (len(data) % 2)
-    dataset["PixelData"].VR = "OB" if compressed or dataset.BitsAllocated == 8 else "OW"
-    for keyword in without:
-        delattr(dataset, keyword)
-    buffer = io.BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
-
-
 @pytest.fixture(scope="session")
 def encode() -> Encode:
     """Return `encode(image or array, "PNG", **options)`: the bytes of an image file."""
     return encode_image
-
-
-@pytest.fixture(scope="session")
-def make_dicom() -> MakeDicom:
-    """Return `make_dicom(pixels, syntax=…, without=…, **attributes)`: the bytes of a file."""
-    return write_dicom
 
 
 @pytest.fixture(scope="session")

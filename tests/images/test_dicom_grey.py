@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from pneumoscope.errors import ImageError
-from pneumoscope.images import read
+from pneumoscope.images import read, read_grey_values
 
 MakeDicom = Callable[..., bytes]
 
@@ -159,6 +159,66 @@ def test_the_grey_pipeline_agrees_with_dcmtk(
     data = make_dicom(chest, BitsStored=12, **attributes)
     rendered = dcmtk.render(data, *options) * (65535 / ((65535 >> shift) << shift))
     assert np.abs(read(data).pixels - rendered).max() <= 1
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {},
+        WINDOW,
+        WINDOW | {"VOILUTFunction": "LINEAR_EXACT"},
+        {"WindowCenter": 9000, "WindowWidth": 20},  # outside of every value
+        {"WindowCenter": 2000.5, "WindowWidth": 1},  # a step
+        WINDOW | {"RescaleSlope": 2, "RescaleIntercept": -1000},
+        WINDOW | {"RescaleSlope": -1, "RescaleIntercept": 4095},
+        WINDOW | {"ModalityLUTSequence": _table(_gamma(4096, 12), 0, 12)},
+        WINDOW | {"VOILUTFunction": "SIGMOID"},
+        {"VOILUTSequence": _table(_gamma(4096, 16), 0, 16)},
+    ],
+)
+def test_a_viewer_begins_with_what_the_network_sees(
+    make_dicom: MakeDicom, chest: np.ndarray, attributes: dict[str, Any], inverse: bool
+) -> None:
+    if inverse:
+        attributes = attributes | {"PhotometricInterpretation": "MONOCHROME1"}
+    data = make_dicom(chest, BitsStored=12, **attributes)
+    grey = read_grey_values(data)
+    low, high = grey.window
+    shown = np.clip((grey.values - low) / (high - low), 0, 1) * 65535
+    assert np.abs(read(data).pixels - shown).max() <= 1
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("slope", [2, -0.5])
+def test_a_viewer_has_every_value_in_the_files_own_units(
+    make_dicom: MakeDicom, chest: np.ndarray, slope: float, photometric: str, signed: bool
+) -> None:
+    stored = chest.astype(np.int16) - 2048 if signed else chest
+    data = make_dicom(
+        stored,
+        BitsStored=12,
+        PixelRepresentation=int(signed),
+        PhotometricInterpretation=photometric,
+        RescaleSlope=slope,
+        RescaleIntercept=-1024,
+        WindowCenter=0,
+        WindowWidth=50,  # narrow: the picture that the network sees loses most
+    )
+    grey = read_grey_values(data)
+    np.testing.assert_allclose(grey.slope * grey.values + grey.intercept, stored * slope - 1024.0)
+    assert grey.bits == 12
+    assert grey.values.max() < 1 << 12
+
+
+def test_a_viewer_has_the_pixels_of_what_is_no_dicom_file(
+    encode: Callable[..., bytes], rng: np.random.Generator
+) -> None:
+    data = encode(rng.integers(0, 65536, (20, 30)).astype(np.uint16), "PNG")
+    grey = read_grey_values(data)
+    np.testing.assert_array_equal(grey.values, read(data).pixels)
+    assert (grey.bits, grey.window, grey.slope, grey.intercept) == (16, (0, 65535), 1, 0)
 
 
 @pytest.mark.parametrize("depth", range(8, 17))

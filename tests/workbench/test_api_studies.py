@@ -12,8 +12,6 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from pneumoscope import images
 
@@ -207,30 +205,11 @@ def test_the_description_is_complete(api):
             assert operation.get("tags"), f"{method} {path}"
 
 
-def _write_dicom(pixels: np.ndarray, **attributes: str) -> bytes:
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.SOPClassUID = ComputedRadiographyImageStorage
-    dataset.SOPInstanceUID = generate_uid()
-    dataset.Rows, dataset.Columns = pixels.shape
-    dataset.SamplesPerPixel, dataset.PixelRepresentation = 1, 0
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.BitsAllocated = dataset.BitsStored = 16
-    dataset.HighBit = 15
-    dataset.PixelData = pixels.tobytes()
-    for keyword, value in attributes.items():
-        setattr(dataset, keyword, value)
-    stream = io.BytesIO()
-    dataset.save_as(stream, enforce_file_format=True)
-    return stream.getvalue()
-
-
 @pytest.mark.parametrize("route", ["predictions", "jobs"])
-def test_a_dicom_file_says_itself_whose_it_is_and_when_it_was_taken(api, rng, route):
+def test_a_dicom_file_says_itself_whose_it_is_and_when_it_was_taken(api, rng, make_dicom, route):
     key = f"OWN-{route}"
     pixels = rng.integers(0, 65536, (80, 80)).astype(np.uint16)
-    data = _write_dicom(pixels, PatientID=key, StudyDate="20260131", Modality="DX")
+    data = make_dicom(pixels, PatientID=key, StudyDate="20260131", Modality="DX")
     field = "file" if route == "predictions" else "files"
     api.post(
         f"/api/v1/{route}", files=[(field, ("x.dcm", data))], data={"patient": f"typed-{route}"}

@@ -27,7 +27,8 @@ def annotate_bundle(
 ) -> Bundle:
     """Write the bundle with these statements to `out`, in place where None; return it opened.
 
-    What is not given stays as it was. Nothing changes that could change an answer.
+    What is not given stays as it was. No probability changes; where ages are stated, people of
+    others are referred.
 
     Raises
     ------

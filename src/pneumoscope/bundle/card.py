@@ -113,6 +113,11 @@ def _write_use(facts: CardFacts) -> list[str]:
         f"Users: {flatten(facts.users or 'not stated.')}",
         f"Population: {flatten(facts.population or 'not stated.')}",
     ]
+    if facts.ages:
+        parts.append(
+            f"Ages: from {facts.ages[0]:g} to under {facts.ages[1]:g} years. Where a DICOM header "
+            "says otherwise, the answer is REFER."
+        )
     if facts.out_of_scope:
         parts += ["It must not be used", write_list(facts.out_of_scope)]
     return parts

@@ -119,6 +119,8 @@ class CardFacts(_Part):
     intended_use: Text | None = None
     users: Text | None = None
     population: Text | None = None
+    ages: tuple[float, float] | None = None
+    """In years, from the first to below the second; people of another age are referred."""
     out_of_scope: list[Text] = []
     dataset: DatasetFacts | None = None
     data: Text | None = None
@@ -127,6 +129,13 @@ class CardFacts(_Part):
     cost: CostFacts | None = None
     citations: list[Text] = []
     """BibTeX."""
+
+    @field_validator("ages")
+    @classmethod
+    def _check_ages(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value and not 0 <= value[0] < value[1]:
+            raise ValueError("ages go from one of 0 or more up to a higher one, such as [1, 6]")
+        return value
 
 
 class FoldInfo(_Part):

@@ -31,7 +31,8 @@ def annotate(
 ) -> None:
     """State what only people know about a model, and write its card anew.
 
-    Weights, thresholds and every answer stay as they are. What is not given stays too.
+    Weights, thresholds and probabilities stay as they are, and so does what is not given. Where
+    the facts state ages, people of another one are referred.
 
     Example: `pneumoscope bundle annotate runs/first/bundle --card card.yaml`
     """

@@ -1,5 +1,6 @@
 """Images: bytes become a checked radiograph, a radiograph becomes the network's input."""
 
+from pneumoscope.images.grey_values import GreyValues
 from pneumoscope.images.preprocessing import (
     Geometry,
     Normalisation,
@@ -23,13 +24,14 @@ from pneumoscope.images.radiograph import (
     is_visible,
     reduce_to_square,
 )
-from pneumoscope.images.reading import read, read_header
+from pneumoscope.images.reading import read, read_grey_values, read_header
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_BYTES",
     "NO_HEADER",
     "Geometry",
+    "GreyValues",
     "Header",
     "Normalisation",
     "PreprocessingSpec",
@@ -43,6 +45,7 @@ __all__ = [
     "normalise",
     "preprocess",
     "read",
+    "read_grey_values",
     "read_header",
     "reduce_to_square",
     "resample",

@@ -55,6 +55,8 @@ class Radiograph:
     patient_id: str | None = None
     taken_on: date | None = None
     """As a DICOM header states it: of the acquisition, or else of the study."""
+    age: float | None = None
+    """The patient's in years, as a DICOM header states it or as it follows from its dates."""
     modality: str | None = None
     """As a DICOM header states it, such as DX or CT; None of other files."""
     view: str | None = None

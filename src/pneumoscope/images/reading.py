@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pneumoscope.errors import ImageError
+from pneumoscope.images.grey_values import GreyValues, show_all
 from pneumoscope.images.radiograph import (
     MAX_BYTES,
     Header,
@@ -48,6 +49,22 @@ def read(
 
         return decode_dicom(data, label)
     return decode_raster(data, label, target_size)
+
+
+def read_grey_values(data: bytes, *, name: str | None = None) -> GreyValues:
+    """Return every grey value of an image's bytes, for a viewer to set the window of.
+
+    Raises
+    ------
+    ImageError
+        As of `read`.
+    """
+    if is_dicom(data):
+        from pneumoscope.images.dicom import decode_grey_values
+
+        return decode_grey_values(data, name or "image")
+    radiograph = read(data, name=name)
+    return show_all(radiograph.pixels, radiograph.bits)
 
 
 def read_header(data: bytes) -> Header:

@@ -60,7 +60,7 @@ class WarningCode(StrEnum):
     CONTAMINATED_MODEL = "contaminated_model"
     """The model started from weights that had seen its test images."""
     OUTSIDE_POPULATION = "outside_population"
-    """The image looks unlike the population that the model was trained on: no answer to rely on."""
+    """Not the people that the model was made for, by looks or by age: no answer to rely on."""
 
 
 @dataclass(frozen=True, eq=False)

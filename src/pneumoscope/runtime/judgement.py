@@ -22,7 +22,7 @@ from pneumoscope.runtime.finding import (
 )
 from pneumoscope.runtime.gate import InputGate
 from pneumoscope.runtime.inputs import measure_inputs
-from pneumoscope.runtime.population import PopulationCheck
+from pneumoscope.runtime.population import PopulationCheck, check_age
 
 
 class Objection(NamedTuple):
@@ -30,8 +30,13 @@ class Objection(NamedTuple):
 
     reason: str | None
     """Why the input gate rejects it, in a sentence; None where it passes."""
-    outside_population: bool
-    """Whether it looks unlike the population that the model was trained on."""
+    strangeness: str | None
+    """Why the model was not made for these people, in half a sentence; None where it may be."""
+
+    @property
+    def outside_population(self) -> bool:
+        """Whether the answer is REFER, whatever the probability."""
+        return self.strangeness is not None
 
 
 class Judge:
@@ -78,6 +83,7 @@ class Judge:
             "precision": precision,
             "bundle": bundle.sha256,
         }
+        self._ages = info.card.ages if info.card else None
         self._geometry = info.preprocessing.geometry
         arrays = bundle.reference()
         self._gate = InputGate.from_reference(arrays)
@@ -92,8 +98,10 @@ class Judge:
     ) -> Objection:
         """Return what speaks against answering an image, whatever the answer would be."""
         reason = self._gate.check(radiograph, square, features)
-        outside = self._population is not None and self._population.is_outside(square)
-        return Objection(reason, outside)
+        strangeness = check_age(radiograph, self._ages)
+        if strangeness is None and self._population and self._population.is_outside(square):
+            strangeness = "the image looks unlike the population that the model was trained on"
+        return Objection(reason, strangeness)
 
     def judge(
         self, radiograph: Radiograph, square: NDArray[np.uint8], outputs: Outputs, row: int
@@ -131,9 +139,8 @@ class Judge:
         probability = float(self.calibrate(logit))
         decision, why = self._decide(probability)
         warnings = self.warnings
-        if objection.outside_population:
-            decision = Decision.REFER
-            why = "the image looks unlike the population that the model was trained on"
+        if objection.strangeness is not None:
+            decision, why = Decision.REFER, objection.strangeness
             warnings = (*warnings, WarningCode.OUTSIDE_POPULATION)
         return Finding(
             path=radiograph.source,

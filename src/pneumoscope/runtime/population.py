@@ -1,4 +1,7 @@
-"""The population check: is this a radiograph of people like those that trained the model?"""
+"""The population check: is this a radiograph of people like those that trained the model?
+
+Two lines: what the image looks like, and the age that a DICOM header states.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,31 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumoscope.images import Radiograph
 from pneumoscope.runtime.descriptor import describe
+
+
+def check_age(radiograph: Radiograph, ages: tuple[float, float] | None) -> str | None:
+    """Return why the patient's age speaks against an answer; None where nothing is said.
+
+    Parameters
+    ----------
+    ages
+        Those that the model is for, in years, from the first to below the second; None where nobody
+        has stated them.
+    """
+    if ages is None or radiograph.age is None or ages[0] <= radiograph.age < ages[1]:
+        return None
+    return (
+        f"the DICOM header says that the patient is {_write_age(radiograph.age)} old, and the "
+        f"model is for people from {ages[0]:g} to under {ages[1]:g} years"
+    )
+
+
+def _write_age(years: float) -> str:
+    """Return an age as people say it: in months below two years."""
+    whole, unit = (int(years), "years") if years >= 2 else (int(round(12 * years, 6)), "months")
+    return f"{whole} {unit}"
 
 
 class PopulationCheck:

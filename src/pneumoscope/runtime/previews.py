@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from pneumoscope.images import read, spread_over_image
+from pneumoscope.images import read, read_grey_values, spread_over_image
 from pneumoscope.runtime.finding import Finding
 from pneumoscope.runtime.heatmap import encode_heatmap, paint_influence, scale_map
 
@@ -26,6 +26,11 @@ class RawPixels(NamedTuple):
     width: int
     height: int
     bits: int
+    window: tuple[float, float]
+    """The values that are black and white to begin with."""
+    slope: float
+    intercept: float
+    """`slope * value + intercept` is a value in the file's own units."""
 
 
 def draw_thumbnail(data: bytes) -> bytes:
@@ -37,12 +42,11 @@ def draw_thumbnail(data: bytes) -> bytes:
 
 
 def unfold_pixels(data: bytes) -> RawPixels:
-    """Return all pixels of an image's bytes."""
-    radiograph = read(data, name=_NAME)
-    height, width = radiograph.pixels.shape
-    pixels = radiograph.pixels
-    raw = pixels.astype("<u2" if radiograph.bits > 8 else np.uint8).tobytes()
-    return RawPixels(raw, width, height, radiograph.bits)
+    """Return all grey values of an image's bytes, none cut off by a window."""
+    grey = read_grey_values(data, name=_NAME)
+    height, width = grey.values.shape
+    raw = grey.values.astype("<u2" if grey.bits > 8 else np.uint8).tobytes()
+    return RawPixels(raw, width, height, grey.bits, grey.window, grey.slope, grey.intercept)
 
 
 def draw_overlay(finding: Finding, size: tuple[int, int]) -> bytes:

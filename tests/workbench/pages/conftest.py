@@ -89,11 +89,11 @@ def make_filer(service: Service) -> File:
         days: float = 0,
         taken_on: date | None = None,
         bits: int = 8,
-        pixels: np.ndarray[Any, Any] | None = None,
+        data: bytes | None = None,
         inputs: dict[str, float] | None = None,
         warnings: tuple[WarningCode, ...] = (),
     ) -> str:
-        data = paint_image(len(name), bits) if pixels is None else encode(pixels)
+        data = data or paint_image(len(name), bits)
         sha256 = service.record.images.put(data)
         finding = make_finding(
             service.predictor, name, decision, probability, inputs=inputs, warnings=warnings

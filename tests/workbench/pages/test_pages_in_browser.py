@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
@@ -188,7 +189,9 @@ def test_a_busy_service_is_asked_again_when_it_says(page, address, films):
 
 
 def test_sixteen_bits_are_shown_through_the_window(page, address, file):
-    study = file("grey.png", Decision.NORMAL, 0.1, pixels=np.full((80, 60), 40_000, np.uint16))
+    stream = io.BytesIO()
+    Image.fromarray(np.full((80, 60), 40_000, np.uint16)).save(stream, "PNG")
+    study = file("grey.png", Decision.NORMAL, 0.1, data=stream.getvalue())
     _open(page, address, study)
     look = page.locator("#stage [data-part=look]")
     expect(look).to_contain_text("60 × 80, 16 bit")
@@ -201,6 +204,28 @@ def test_sixteen_bits_are_shown_through_the_window(page, address, file):
     page.locator("#width").fill("10")
     shown = 255 * (40_000 - 0.55 * 65_535) / (0.1 * 65_535)
     _expect_centre(page, lambda c: abs(c[0] - shown) <= 1)
+
+
+def test_what_a_dicom_window_hides_can_be_looked_at(page, address, file, make_dicom):
+    pixels = np.full((80, 60), 1000, np.uint16)
+    pixels[0, 0], pixels[0, 1] = 0, 4095
+    scan = make_dicom(
+        pixels, BitsStored=12, RescaleSlope=2, RescaleIntercept=-100,
+        WindowCenter=3000, WindowWidth=400, VOILUTFunction="LINEAR_EXACT",
+    )  # fmt: skip
+    _open(page, address, file("scan.dcm", Decision.NORMAL, 0.1, data=scan))
+    look = page.locator("#stage [data-part=look]")
+    expect(look).to_contain_text("60 × 80, 12 bit")
+    expect(look).to_contain_text("W 400 L 3000")  # as the file says it
+    _expect_centre(page, lambda c: c == [0, 0, 0, 255])  # 1,900, where 2,800 is black
+    page.locator("#level").fill("-100")
+    expect(look).to_contain_text("W 400 L 2400")
+    page.locator("#width").fill("300")
+    expect(look).to_contain_text("W 1200 L 2400")
+    shown = round(255 * (1900 - 1800) / 1200)
+    _expect_centre(page, lambda c: abs(c[0] - shown) <= 1)
+    page.keyboard.press("Backspace")
+    expect(look).to_contain_text("W 400 L 3000")
 
 
 def test_the_image_is_zoomed_moved_and_turned(page, address, ward):

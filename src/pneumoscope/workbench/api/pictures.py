@@ -60,17 +60,28 @@ async def show_thumbnail(service: ServiceDependency, study_id: str) -> Response:
 
 @router.get("/studies/{study_id}/pixels", **_describe("application/octet-stream", "Raw pixels."))
 async def show_pixels(service: ServiceDependency, study_id: str) -> Response:
-    """Return all pixels, uint8 or little-endian uint16, row by row; bright is dense.
+    """Return all grey values, uint8 or little-endian uint16, row by row; the higher, the denser.
 
-    Width, height and significant bits stand in the headers X-Width, X-Height and X-Bits.
+    Width, height and significant bits stand in the headers X-Width, X-Height and X-Bits; the values
+    that the file wants black and white in X-Window-Low and X-Window-High. X-Rescale-Slope times a
+    value plus X-Rescale-Intercept is the value in the file's own units.
     """
     sha256 = await run_sync(_find_image, service, study_id)
     data = await run_sync(service.record.images.get, sha256)
     raw = await asyncio.wrap_future(
         service.intake.decoder.run("The image", previews.unfold_pixels, data)
     )
-    facts = {"X-Width": str(raw.width), "X-Height": str(raw.height), "X-Bits": str(raw.bits)}
-    return Response(raw.data, media_type="application/octet-stream", headers={**_UNKEPT, **facts})
+    facts = {
+        "X-Width": raw.width,
+        "X-Height": raw.height,
+        "X-Bits": raw.bits,
+        "X-Window-Low": raw.window[0],
+        "X-Window-High": raw.window[1],
+        "X-Rescale-Slope": raw.slope,
+        "X-Rescale-Intercept": raw.intercept,
+    }
+    headers = {**_UNKEPT, **{name: str(value) for name, value in facts.items()}}
+    return Response(raw.data, media_type="application/octet-stream", headers=headers)
 
 
 @router.get("/predictions/{prediction_id}/heatmap.png", **_describe("image/png", "Influence."))

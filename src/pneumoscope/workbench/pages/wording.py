@@ -15,8 +15,8 @@ _WARNINGS = {
         "The model started from weights that had seen its test images: its numbers flatter it."
     ),
     WarningCode.OUTSIDE_POPULATION: (
-        "The image looks unlike the population that the model was trained on: there is no answer "
-        "to rely on."
+        "By the looks of the image or by the patient's age, the model was not made for these "
+        "people: there is no answer to rely on."
     ),
 }
 _POINTS = {

@@ -5,14 +5,19 @@ import { request } from "./api.js";
 /**
  * Fetch the pixels of a study; `onBitmap(bitmap)` hears of every new look.
  *
- * Returns `{width, height, bits, levels, range, look(window), close()}`, levels of a window
- * being grey levels of the image.
+ * Returns `{width, height, bits, range, asked, slope, intercept, look(window), close()}`: `range`
+ * are the grey levels that most of the image lies between, `asked` those that its file wants black
+ * and white, and `slope * level + intercept` is a level in the file's own units.
  */
 export async function openPixels(studyId, onBitmap) {
   const response = await request(`/api/v1/studies/${studyId}/pixels`);
-  const [width, height, bits] = ["X-Width", "X-Height", "X-Bits"].map((name) =>
-    Number(response.headers.get(name)),
-  );
+  const read = (name) => Number(response.headers.get(name));
+  const [width, height, bits] = [read("X-Width"), read("X-Height"), read("X-Bits")];
+  const facts = {
+    asked: { low: read("X-Window-Low"), high: read("X-Window-High") },
+    slope: read("X-Rescale-Slope"),
+    intercept: read("X-Rescale-Intercept"),
+  };
   const buffer = await response.arrayBuffer();
   const worker = new Worker("/static/window_worker.js", { type: "module" });
   let busy = false;
@@ -31,7 +36,7 @@ export async function openPixels(studyId, onBitmap) {
     worker.addEventListener("error", () => reject(new Error("The image cannot be drawn.")));
     worker.addEventListener("message", ({ data }) => {
       if (data.range) {
-        resolve({ width, height, bits, ...data, look, close: () => worker.terminate() });
+        resolve({ width, height, bits, ...facts, ...data, look, close: () => worker.terminate() });
         return;
       }
       busy = false;

@@ -5,7 +5,7 @@ import { openPixels } from "./pixels.js";
 import { Viewport } from "./viewport.js";
 
 export class Stage {
-  /** The window in shares of the image's range, 0..1, so that two images can have the same. */
+  /** The window in shares of the one that the file asks for, so that two images can have the same. */
   window = { level: 0.5, width: 1, invert: false };
   #pixels = null;
   #opening = 0;
@@ -67,21 +67,27 @@ export class Stage {
   look(window) {
     Object.assign(this.window, window);
     if (!this.#pixels) return;
-    const { level, width, invert } = this.window;
-    const most = this.#pixels.levels - 1;
-    this.#pixels.look({ level: level * most, width: Math.max(1, width * most), invert });
+    const { level, width } = this.#levels();
+    this.#pixels.look({ level, width: Math.max(1, width), invert: this.window.invert });
     this.#tell();
   }
 
   /** Return the window that uses the screen's range for all but the darkest and brightest. */
   findWindow() {
     if (!this.#pixels) return {};
-    const { range, levels } = this.#pixels;
-    const most = levels - 1;
+    const { range, asked } = this.#pixels;
+    const whole = asked.high - asked.low;
     return {
-      level: (range.low + range.high) / 2 / most,
-      width: Math.max(1, range.high - range.low) / most,
+      level: ((range.low + range.high) / 2 - asked.low) / whole,
+      width: Math.max(1, range.high - range.low) / whole,
     };
+  }
+
+  /** Return the window in grey levels of the image. */
+  #levels() {
+    const { low, high } = this.#pixels.asked;
+    const { level, width } = this.window;
+    return { level: low + level * (high - low), width: width * (high - low) };
   }
 
   async loadMap(predictionId) {
@@ -109,11 +115,12 @@ export class Stage {
 
   #tell() {
     if (!this.#pixels || !this.viewport.bitmap) return;
-    const { width, height, bits, levels } = this.#pixels;
-    const most = levels - 1;
+    const { width, height, bits, slope, intercept } = this.#pixels;
+    const window = this.#levels();
     this.part("look").textContent =
       `${width} × ${height}, ${bits} bit  ·  ${Math.round(100 * this.viewport.scale)} %  ·  ` +
-      `W ${Math.round(this.window.width * most)} L ${Math.round(this.window.level * most)}` +
+      `W ${Math.round(Math.abs(slope) * window.width)} ` +
+      `L ${Math.round(slope * window.level + intercept)}` +
       (this.window.invert ? "  ·  inverted" : "");
   }
 }

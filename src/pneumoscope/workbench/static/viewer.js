@@ -50,8 +50,8 @@ function showWindow() {
 function shiftWindow(dx, dy) {
   const { level, width } = main.window;
   look({
-    level: Math.min(1, Math.max(0, level + dy / 600)),
-    width: Math.min(1, Math.max(0.005, width + dx / 600)),
+    level: Math.min(2, Math.max(-1, level + dy / 600)),
+    width: Math.min(3, Math.max(0.005, width + dx / 600)),
   });
 }
 

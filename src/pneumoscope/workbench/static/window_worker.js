@@ -43,7 +43,7 @@ addEventListener("message", async ({ data }) => {
     levels = 2 ** data.bits;
     const deep = data.buffer.byteLength > data.width * data.height;
     pixels = deep ? new Uint16Array(data.buffer) : new Uint8Array(data.buffer);
-    postMessage({ range: findRange(), levels });
+    postMessage({ range: findRange() });
     return;
   }
   const bitmap = await show(data);
