@@ -1,4 +1,7 @@
-"""What a service answered lately: how much, what, how fast, and whether readers agreed."""
+"""What a model answered lately: how much, what, how fast, and whether readers agreed.
+
+Only of one bundle: its rates stand beside those of its own calibration part, and of no other.
+"""
 
 from __future__ import annotations
 
@@ -92,21 +95,21 @@ def list_days(now: datetime, days: int = DAYS) -> list[date]:
     return [today - timedelta(days=back) for back in reversed(range(days))]
 
 
-def count_by_day(session: Session, days: Sequence[date]) -> dict[date, Volume]:
-    """Return what was answered on each of these days."""
+def count_by_day(session: Session, bundle: str, days: Sequence[date]) -> dict[date, Volume]:
+    """Return what a bundle, known by its sha256, answered on each of these days."""
     found = {}
     for day in days:
         start = datetime.combine(day, time(), UTC)
-        found[day] = count_answers(session, start, start + timedelta(days=1))
+        found[day] = count_answers(session, bundle, start, start + timedelta(days=1))
     return found
 
 
-def count_answers(session: Session, start: datetime, end: datetime) -> Volume:
-    """Return what was answered from `start` until before `end`."""
+def count_answers(session: Session, bundle: str, start: datetime, end: datetime) -> Volume:
+    """Return what a bundle answered from `start` until before `end`."""
     rows = session.execute(
         select(Prediction.status, Prediction.decision, func.count())
         .where(Prediction.answered_at >= start, Prediction.answered_at < end)
-        .where(Prediction.state == State.DONE)
+        .where(Prediction.state == State.DONE, Prediction.bundle == bundle)
         .group_by(Prediction.status, Prediction.decision)
     ).all()
     counts: dict[str | None, int] = defaultdict(int)
@@ -121,7 +124,20 @@ def count_answers(session: Session, start: datetime, end: datetime) -> Volume:
     )
 
 
-def count_agreements(session: Session, since: datetime) -> list[Agreement]:
+def count_others(session: Session, bundle: str, since: datetime) -> int:
+    """Return how many answers other bundles gave since then."""
+    return (
+        session.scalar(
+            select(func.count())
+            .select_from(Prediction)
+            .where(Prediction.answered_at >= since, Prediction.state == State.DONE)
+            .where(Prediction.bundle != bundle)
+        )
+        or 0
+    )
+
+
+def count_agreements(session: Session, bundle: str, since: datetime) -> list[Agreement]:
     """Return day by day how often a reader's label was the model's decision.
 
     Only where the model had decided: where it referred, there is nothing to agree with.
@@ -130,7 +146,7 @@ def count_agreements(session: Session, since: datetime) -> list[Agreement]:
         select(Reading.read_at, Reading.label, Prediction.decision)
         .join(Prediction, Prediction.id == Reading.prediction_id)
         .where(Reading.read_at >= since, Reading.label.is_not(None))
-        .where(Prediction.decision.in_(LABELS))
+        .where(Prediction.decision.in_(LABELS), Prediction.bundle == bundle)
     ).all()
     days: dict[date, list[bool]] = defaultdict(list)
     for read_at, label, decision in rows:
@@ -138,11 +154,12 @@ def count_agreements(session: Session, since: datetime) -> list[Agreement]:
     return [Agreement(day, sum(same), len(same)) for day, same in sorted(days.items())]
 
 
-def measure_latency(session: Session) -> Latency:
+def measure_latency(session: Session, bundle: str) -> Latency:
     """Return percentiles of the time that the latest answers took."""
     rows = session.scalars(
         select(Prediction.timings)
         .where(Prediction.answered_at.is_not(None), Prediction.state == State.DONE)
+        .where(Prediction.bundle == bundle)
         .order_by(Prediction.answered_at.desc())
         .limit(_TIMED)
     )

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from pneumoscope.evaluation import Drift, wilson_interval
-from pneumoscope.records import Verdict, add_reading
+from pneumoscope.records import Prediction, Verdict, add_reading
 from pneumoscope.runtime import INPUTS, Decision
 from pneumoscope.workbench import create_app, drift, monitoring
 from pneumoscope.workbench.calibration_part import read_calibration_part
@@ -44,7 +45,7 @@ def busy(start, tmp_path_factory):
 def test_answers_are_counted_by_day(busy):
     days = monitoring.list_days(datetime.now(UTC))
     with busy.record.read() as session:
-        found = monitoring.count_by_day(session, days)
+        found = monitoring.count_by_day(session, busy.predictor.bundle.sha256, days)
     # Of 120, every third lies five days back; even ones are NORMAL.
     assert found[days[-6]] == Volume(pneumonia=20, normal=20)
     assert sum(found.values(), Volume()) == Volume(60, 1, 60, 1, 1)
@@ -111,10 +112,30 @@ def test_readers_agree_or_not_day_by_day(start, tmp_path):
             with service.record.begin() as session:
                 add_reading(session, study, "anna", verdict, label)
         with service.record.read() as session:
-            found = monitoring.count_agreements(session, datetime.now(UTC) - timedelta(days=1))
-            latency = monitoring.measure_latency(session)
+            bundle = service.predictor.bundle.sha256
+            since = datetime.now(UTC) - timedelta(days=1)
+            found = monitoring.count_agreements(session, bundle, since)
+            latency = monitoring.measure_latency(session, bundle)
     assert [(entry.agreed, entry.read) for entry in found] == [(2, 3)]
     assert (latency.n, latency.p50) == (4, 20.0)
+
+
+def test_answers_of_an_earlier_model_stay_out_of_the_numbers_of_this_one(start, tmp_path):
+    service, file = start(tmp_path)
+    with service:
+        file("new.png", Decision.NORMAL, 0.1)
+        old = [file(f"old-{number}.png", Decision.PNEUMONIA, 0.9) for number in range(3)]
+        with service.record.begin() as session:
+            add_reading(session, old[0], "anna", Verdict.AGREE, None)
+            session.execute(
+                update(Prediction).where(Prediction.probability == 0.9).values(bundle="0" * 64)
+            )
+        with TestClient(create_app(service), base_url="http://127.0.0.1:8000") as client:
+            page = client.get("/monitoring").text
+    assert "3 answers of other models in 30 days are not counted on this page" in page
+    assert "Of the latest 1 answer." in page
+    assert "No labels of readers in 30 days." in page
+    assert '<th scope="row">Today</th><td>1</td>' in page
 
 
 def test_what_the_calibration_part_would_give(busy):

@@ -25,13 +25,16 @@ def show_monitoring(request: Request) -> HTMLResponse:
     """Return the monitoring page."""
     service = get_service(request)
     predictor = service.predictor
+    bundle = predictor.bundle.sha256
     now = datetime.now(UTC)
+    since = now - timedelta(days=monitoring.DAYS)
     days = monitoring.list_days(now)
     with service.record.read() as session:
-        volumes = monitoring.count_by_day(session, days)
+        volumes = monitoring.count_by_day(session, bundle, days)
         watched = drift.measure_drift(session, predictor.bundle, now)
-        agreements = monitoring.count_agreements(session, now - timedelta(days=monitoring.DAYS))
-        latency = monitoring.measure_latency(session)
+        agreements = monitoring.count_agreements(session, bundle, since)
+        latency = monitoring.measure_latency(session, bundle)
+        others = monitoring.count_others(session, bundle, since)
     expected = monitoring.expect_rates(
         read_calibration_part(predictor.bundle),
         predictor.rule_out,
@@ -45,6 +48,7 @@ def show_monitoring(request: Request) -> HTMLResponse:
             (title, sum((volumes[day] for day in days[-span:]), Volume()))
             for title, span in (("Today", 1), ("7 days", 7), ("30 days", monitoring.DAYS))
         ],
+        others=others,
         days=[(day, volumes[day]) for day in days],
         volume_chart=draw_volume([(day, volumes[day]) for day in days]),
         expected=expected,
