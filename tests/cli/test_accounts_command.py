@@ -57,8 +57,15 @@ def test_a_password_is_asked_for_where_nobody_sees_it(run, place, monkeypatch):
         return "four words in a row"
 
     monkeypatch.setattr(typer, "prompt", ask)
+    monkeypatch.setattr("pneumoscope.cli.accounts._is_at_terminal", lambda: True)
     assert run("user", "add", "anna", "--role", "admin").code == 0
     assert asked == [{"hide_input": True, "confirmation_prompt": True}]
+
+
+def test_without_a_terminal_nobody_waits_for_a_password(run, place):
+    answer = run("user", "add", "anna", "--role", "admin", stdin=PASSWORD)
+    assert answer.code == 2
+    assert "send it with --password-stdin" in answer.err
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,7 @@ def test_a_known_image_is_named_but_not_answered_again(api, submit, paint):
         ("bomb.zip", _zip({"a.png": b"\0" * 30_000_000}), "1 MiB|bomb"),
         ("torn.zip", _zip({"a.png": b"abc"})[:-20], "damaged"),
         ("empty.zip", _zip({}), "no files"),
+        ("outer.zip", _zip({"inner.zip": _zip({"a.png": b"abc"})}), "inner.zip is an archive with"),
         ("large.png", b"\0" * (2**20 + 1), "1 MiB"),
     ],
 )
@@ -84,6 +85,7 @@ def test_hostile_files_are_errors_beside_their_names(api, name, data, said):
     answer = api.post(ROUTE, files=[("files", (name, data))])
     assert answer.status_code == 202
     assert answer.json()["studies"] == []
+    assert answer.json()["id"] is None  # nothing is to be asked about
     assert re.search(said, answer.json()["errors"][0]["message"])
 
 

@@ -140,6 +140,18 @@ def test_an_answer_is_a_valid_fhir_report(api, submit):
     assert "not a diagnosis" in report.conclusion
 
 
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [("application/fhir+xml", 406), ("application/fhir+xml, application/fhir+json;q=0.5", 200)],
+)
+def test_fhir_comes_as_json_only(api, submit, accept, status):
+    answer = api.get(f"{ROUTE}/{submit()['id']}", headers={"Accept": accept})
+    assert answer.status_code == status
+    assert "fhir+json" in (
+        answer.json()["detail"] if status == 406 else answer.headers["content-type"]
+    )
+
+
 def test_a_report_is_final_once_a_person_has_read_the_study(api, submit):
     record = submit()
     api.post(
@@ -211,5 +223,12 @@ def test_a_full_disk_and_a_database_that_is_away_are_said_and_passing(
 
 def test_an_archive_is_told_where_it_belongs(api):
     answer = api.post(ROUTE, files={"file": ("many.zip", b"PK\x03\x04" + b"\0" * 60)})
+    assert answer.status_code == 422
+    assert "/api/v1/jobs" in answer.json()["detail"]
+
+
+def test_a_second_image_is_not_passed_over(api, paint):
+    files = [("file", ("a.png", paint())), ("file", ("b.png", paint()))]
+    answer = api.post(ROUTE, files=files)
     assert answer.status_code == 422
     assert "/api/v1/jobs" in answer.json()["detail"]

@@ -226,3 +226,27 @@ def test_a_dicom_file_says_itself_whose_it_is_and_when_it_was_taken(api, rng, ma
     assert again.status_code in {200, 202}
     assert not again.json().get("errors")
     assert api.get("/api/v1/studies", params={"text": f"typed-{route}"}).json()["total"] == 0
+
+
+def test_what_nobody_can_see_gets_no_label(api):
+    job = api.post("/api/v1/jobs", files=[("files", ("torn.png", b"\x89PNG\r\n\x1a\n..."))]).json()
+    study = job["studies"][0]["id"]
+    for _ in range(200):
+        if api.get(f"/api/v1/studies/{study}").json()["state"] == "done":
+            break
+        time.sleep(0.05)
+    route = f"/api/v1/studies/{study}/readings"
+    refused = api.post(route, json={"verdict": "correct", "label": "NORMAL"})
+    assert refused.status_code == 422
+    assert "comment on it only" in refused.json()["detail"]
+    assert api.post(route, json={"verdict": "comment", "comment": "Torn."}).status_code == 201
+
+
+def test_a_body_that_is_no_json_is_named(api, submit):
+    answer = api.post(
+        f"/api/v1/studies/{submit()['study']}/readings",
+        content=b'{"verdict": ',
+        headers={"Content-Type": "application/json"},
+    )
+    assert answer.status_code == 422
+    assert "the body is no JSON" in answer.json()["detail"]

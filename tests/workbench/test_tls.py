@@ -10,6 +10,12 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from pneumoscope.client import Client
 from pneumoscope.errors import ServiceError
@@ -88,3 +94,21 @@ def test_a_path_that_the_service_does_not_have_is_named(server):
         pytest.raises(ServiceError, match=r"not the address .* leave out /pneumoscope"),
     ):
         client.show_model()
+
+
+def test_a_key_with_a_password_is_refused_without_asking_for_it(authority, tmp_path):
+    issued = authority.issue_cert("localhost")
+    key = load_pem_private_key(issued.private_key_pem.bytes(), None)
+    locked = key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
+    )
+    (tmp_path / "key.pem").write_bytes(locked)
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "chain.pem")
+    done = subprocess.run(
+        [COMMAND, "serve", "--record", tmp_path / "record",
+         "--certificate", tmp_path / "chain.pem", "--private-key", tmp_path / "key.pem"],
+        capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "the key has no password" in done.stderr
+    assert "pass phrase" not in done.stdout + done.stderr

@@ -201,7 +201,17 @@ def _find_role(role: RoleName) -> Role:
 def _ask_password(from_stdin: bool) -> str:
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
+    if not _is_at_terminal():
+        from pneumoscope.errors import PneumoscopeError
+
+        raise PneumoscopeError(
+            "There is no terminal to ask for a password: send it with --password-stdin."
+        )
     return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+
+
+def _is_at_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _format(moment: datetime) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +19,9 @@ from pneumoscope.cli._options import (
     QuietOption,
     RecordOption,
 )
+
+if TYPE_CHECKING:
+    from pneumoscope.workbench import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -118,9 +122,15 @@ def serve(
         decoders=decoders or count_cores(),
     )
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
-    run_service(settings, on_start=lambda address: None if quiet else _announce(address))
+    run_service(settings, on_start=lambda address: None if quiet else _announce(address, settings))
 
 
-def _announce(address: str) -> None:
+def _announce(address: str, settings: Settings) -> None:
     typer.echo(f"The workbench is open at {address} (Ctrl-C stops it).", err=True)
+    if settings.behind_proxy and not settings.allowed_hosts:
+        typer.echo(
+            f"Browsers that ask for another name than localhost or {socket.gethostname()} are "
+            "refused: give the name that they type as --allowed-host.",
+            err=True,
+        )
     typer.echo("Research use, not a diagnosis.", err=True)

@@ -14,6 +14,7 @@ from pneumoscope.errors import RecordError
 from pneumoscope.records.filing import make_id
 from pneumoscope.records.log import append_entry, commit_to
 from pneumoscope.records.tables import Reading, Study
+from pneumoscope.runtime import Status
 
 LABELS = ("NORMAL", "PNEUMONIA")
 _LONGEST_COMMENT = 4096
@@ -118,6 +119,8 @@ def _choose_label(study: Study, verdict: Verdict, label: str | None) -> str | No
         raise RecordError(f"A label is {' or '.join(LABELS)}, found {label!r}.")
     if verdict is Verdict.COMMENT:
         return None
+    if study.status == Status.ERROR:
+        raise RecordError("Nobody can see this image, since it cannot be read: comment on it only.")
     if verdict is Verdict.CORRECT:
         if label is None:
             raise RecordError(f"A correction needs a label: {' or '.join(LABELS)}.")

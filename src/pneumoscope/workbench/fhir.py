@@ -29,10 +29,19 @@ _INTERPRETED = {
 
 def is_wanted(accept: str) -> bool:
     """Whether an Accept header asks for FHIR."""
-    return any(
-        part.split(";")[0].strip().lower() in {MEDIA_TYPE, "application/json+fhir"}
-        for part in accept.split(",")
+    return not _list_types(accept).isdisjoint({MEDIA_TYPE, "application/json+fhir"})
+
+
+def wants_xml(accept: str) -> bool:
+    """Whether an Accept header asks for FHIR in the form that we do not write, and no other."""
+    asked = _list_types(accept)
+    return "application/fhir+xml" in asked and asked.isdisjoint(
+        {MEDIA_TYPE, "application/json+fhir", "application/json", "*/*"}
     )
+
+
+def _list_types(accept: str) -> set[str]:
+    return {part.split(";")[0].strip().lower() for part in accept.split(",")}
 
 
 def encode(resource: dict[str, Any]) -> bytes:

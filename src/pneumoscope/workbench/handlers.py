@@ -65,7 +65,9 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     def answer_invalid(request: Request, error: RequestValidationError) -> Response:
         errors = [
-            {"pointer": "/".join(map(str, entry["loc"])), "detail": _spell(entry["msg"])}
+            {"pointer": "body", "detail": "is no JSON"}
+            if entry["type"] == "json_invalid"
+            else {"pointer": "/".join(map(str, entry["loc"])), "detail": _spell(entry["msg"])}
             for entry in error.errors()
         ]
         where, _, name = errors[0]["pointer"].partition("/")

@@ -101,7 +101,8 @@ def _check_certificate(settings: Settings) -> None:
         return
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(settings.certificate, settings.private_key)
+        # A password of our own, which is wrong: OpenSSL would ask for one at the terminal.
+        context.load_cert_chain(settings.certificate, settings.private_key, password="-")
     except (OSError, ValueError) as error:
         raise ServiceError(
             f"{settings.certificate} and {settings.private_key} are no certificate with its key: "

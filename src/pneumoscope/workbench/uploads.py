@@ -18,6 +18,8 @@ from pneumoscope.workbench.problems import Problem
 from pneumoscope.workbench.settings import Limits
 
 _LONGEST_NAME = 255
+#: How an archive with files begins, and one without.
+_ZIP_MARKS = (b"PK\x03\x04", b"PK\x05\x06")
 #: What Python's zipfile raises of archives that are damaged or unusual.
 _DAMAGED = (
     zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError,
@@ -81,7 +83,7 @@ def is_zip(file: BinaryIO) -> bool:
     file.seek(0)
     start = file.read(4)
     file.seek(0)
-    return start in {b"PK\x03\x04", b"PK\x05\x06"}
+    return start in _ZIP_MARKS
 
 
 def open_upload(file: BinaryIO, name: str | None, size: int, limits: Limits) -> Iterator[Upload]:
@@ -127,6 +129,8 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limits: Limi
         return Upload(label, None, f"{label} is damaged in its archive: {error}.")
     if len(data) > member.file_size:
         return Upload(label, None, f"{label} is larger than its archive says.")
+    if data.startswith(_ZIP_MARKS):
+        return Upload(label, None, f"{label} is an archive within an archive: send it by itself.")
     return Upload(label, data)
 
 

@@ -52,6 +52,9 @@ def test_that_an_image_cannot_be_read_is_said_in_its_place(page, address, waitin
     expect(page.locator("#stage [data-part=said]")).to_have_text("unreadable for a reason.")
     expect(page.locator(".finding .decision .outcome")).to_contain_text("UNREADABLE")
     expect(page.get_by_role("toolbar")).to_be_hidden()
+    expect(page.get_by_role("radio", name="NORMAL")).to_be_disabled()
+    page.keyboard.press("p")
+    expect(page.locator("#reading-said")).to_contain_text("comment on it only")
     assert page.evaluate("window.first")
 
 

@@ -156,10 +156,11 @@ def test_a_changed_password_signs_out_everywhere(serve, record, sign_in, people)
 # -- tries ----------------------------------------------------------------------------------------
 
 
-def test_passwords_cannot_be_tried_for_long(serve, sign_in, people):
+def test_passwords_cannot_be_tried_for_long(serve, sign_in, people, caplog):
     client = serve()
     statuses = [sign_in(client, password=f"wrong password {n}").status_code for n in range(6)]
     assert statuses == [401] * 5 + [429]
+    assert caplog.messages[-1].endswith("was refused: too many tries.")
     answer = sign_in(client)  # the right one comes too late
     assert answer.status_code == 429
     assert 1 <= int(answer.headers["Retry-After"]) <= 300

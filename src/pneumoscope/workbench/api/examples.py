@@ -90,6 +90,7 @@ DETAILS = {
     401: "Sign in, or send a token: `Authorization: Bearer pns_…`.",
     403: "A change needs the header X-CSRF-Token: reload the page.",
     404: "There is no such study, or it was deleted.",
+    406: "FHIR resources come as JSON: accept application/fhir+json.",
     408: "The request did not arrive within 300 seconds.",
     409: "The image is filed under another patient.",
     413: "chest.dcm has more than 64 MiB, the most allowed.",

@@ -71,7 +71,11 @@ async def submit_many(
             raise Problem(422, "No file was sent: put images into the field `files`.")
         job = _Job(service, caller, form)
         await run_sync(job.take, files)
-    return {"id": job.id, "studies": job.studies, "errors": job.errors}
+    return {
+        "id": job.id if job.studies else None,
+        "studies": job.studies,
+        "errors": job.errors,
+    }
 
 
 @router.get(
@@ -86,7 +90,7 @@ def show_job(service: ServiceDependency, job_id: str) -> dict[str, Any]:
         total = count_studies(session, query)
         rows = list_studies(session, query, limit=total)
     if not rows:
-        raise Problem(404, "There is no such job, or nothing of it was taken, or all was deleted.")
+        raise Problem(404, "There is no such job, or all of it was deleted.")
     done = sum(row.state == "done" for row in rows)
     return {"id": job_id, "total": total, "done": done, "studies": [*map(show_study, rows)]}
 

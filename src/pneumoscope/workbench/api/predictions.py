@@ -42,6 +42,7 @@ AgainForm = Annotated[
     },
 )
 async def submit_image(
+    request: Request,
     service: ServiceDependency,
     caller: CallerDependency,
     file: Annotated[UploadFile, File(description="JPEG, PNG, TIFF, BMP, WebP or DICOM.")],
@@ -57,6 +58,8 @@ async def submit_image(
     """
     limit = service.settings.limits.file_bytes
     name = clean_name(file.filename)
+    if len((await request.form()).getlist("file")) > 1:
+        raise Problem(422, "More than one file was sent: send them to /api/v1/jobs.")
     if (file.size or 0) > limit:
         raise Problem(413, f"{name} has more than {limit >> 20} MiB, the most allowed.")
     if is_zip(file.file):
@@ -87,14 +90,17 @@ async def submit_image(
     response_model=PredictionOut,
     responses={
         200: {"content": {fhir.MEDIA_TYPE: {}}, "description": "The record, or a FHIR report."},
-        **describe_problems(401, 403, 404, 422, 429),
+        **describe_problems(401, 403, 404, 406, 422, 429),
     },
 )
 def read_prediction(request: Request, service: ServiceDependency, prediction_id: str) -> Response:
     """Return an answer: as our record, or as a FHIR R4 DiagnosticReport where one accepts that."""
     with service.record.read() as session:
         prediction, study = get_prediction(session, prediction_id)
-        if fhir.is_wanted(request.headers.get("accept", "")):
+        accept = request.headers.get("accept", "")
+        if fhir.wants_xml(accept):
+            raise Problem(406, f"FHIR resources come as JSON: accept {fhir.MEDIA_TYPE}.")
+        if fhir.is_wanted(accept):
             report = fhir.build_report(
                 session, prediction, study, service.predictor.bundle.info.name
             )

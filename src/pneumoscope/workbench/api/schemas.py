@@ -146,7 +146,8 @@ class JobOut(BaseModel):
 
     model_config = _show(examples.JOB)
 
-    id: str
+    id: str | None
+    """None where nothing was taken."""
     studies: list[JobStudy]
     errors: list[UploadError]
 

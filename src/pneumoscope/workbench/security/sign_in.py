@@ -47,6 +47,7 @@ class SignIn:
         name, network = form.get("name", ""), find_network(request.scope, self._behind_proxy)
         wait = self._rates.count(name, network)
         if wait is not None:
+            _LOGGER.warning("A sign-in from %s was refused: too many tries.", network)
             error = f"Too many tries: wait {math.ceil(wait / 60)} min."
             return _ask_again(request, make_throttled(wait), error, form)
         opened = await anyio.to_thread.run_sync(

@@ -19,7 +19,10 @@ export function prepareReading({ study, drafts, onGone }) {
   function choose(value) {
     const choice = form.querySelector(`input[value="${value}"]`);
     if (choice.disabled) {
-      said.textContent = "There is no answer to agree with: say NORMAL or PNEUMONIA.";
+      said.textContent =
+        study.dataset.status === "error"
+          ? "Nobody can see this image: comment on it only."
+          : "There is no answer to agree with: say NORMAL or PNEUMONIA.";
       return;
     }
     choice.checked = true;
@@ -85,8 +88,9 @@ export function prepareReading({ study, drafts, onGone }) {
       form.reset();
       update();
       drafts.drop(id);
-      await followReadings(id);
       said.textContent = "Saved.";
+      // It is kept, whether or not the list can be shown anew now.
+      followReadings(id).catch(() => {});
     } catch (error) {
       update();
       if (error.status === 404) onGone();

@@ -69,9 +69,9 @@ function countUp() {
     counting = false;
     const all = [...rows.children];
     const count = (state) => all.filter((row) => row.dataset.state === state).length;
-    const parts = [`${count("done")} of ${all.length} done`];
     const unreadable = all.reduce((total, row) => total + Number(row.dataset.unreadable ?? 0), 0);
-    if (unreadable) parts.push(`${unreadable} could not be read`);
+    const among = unreadable ? ` (${unreadable} could not be read)` : "";
+    const parts = [`${count("done")} of ${all.length} done${among}`];
     if (count("failed")) parts.push(`${count("failed")} failed`);
     sum.textContent = parts.join(", ");
   });

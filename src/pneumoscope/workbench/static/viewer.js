@@ -183,6 +183,9 @@ function showUnreadable() {
   main.close();
   main.say(document.querySelector(".finding .message").textContent);
   document.querySelector(".toolbar").hidden = !priors.length;
+  for (const choice of document.querySelectorAll("#reading input:not([value=comment])")) {
+    choice.disabled = true;
+  }
 }
 
 function showDeleted() {
