@@ -467,7 +467,7 @@ def test_what_could_not_be_read_in_a_zip_is_not_counted_as_answered(page, addres
     page.set_input_files("#files", [packed])
     said = page.locator("#rows > li > .said")
     expect(said).to_have_text("2 answered, 2 could not be read", timeout=90_000)
-    expect(page.locator("#sum")).to_have_text("1 of 1 done, 2 could not be read")
+    expect(page.locator("#sum")).to_have_text("1 of 1 done with 2 images that could not be read")
 
 
 @pytest.mark.parametrize("page", [390], indirect=True)

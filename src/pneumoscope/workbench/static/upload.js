@@ -70,7 +70,8 @@ function countUp() {
     const all = [...rows.children];
     const count = (state) => all.filter((row) => row.dataset.state === state).length;
     const unreadable = all.reduce((total, row) => total + Number(row.dataset.unreadable ?? 0), 0);
-    const among = unreadable ? ` (${unreadable} could not be read)` : "";
+    const images = unreadable === 1 ? "1 image" : `${unreadable} images`;
+    const among = unreadable ? ` with ${images} that could not be read` : "";
     const parts = [`${count("done")} of ${all.length} done${among}`];
     if (count("failed")) parts.push(`${count("failed")} failed`);
     sum.textContent = parts.join(", ");
