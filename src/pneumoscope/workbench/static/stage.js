@@ -119,8 +119,9 @@ export class Stage {
     const window = this.#levels();
     this.part("look").textContent =
       `${width} × ${height}, ${bits} bit  ·  ${Math.round(100 * this.viewport.scale)} %  ·  ` +
-      `W ${Math.round(Math.abs(slope) * window.width)} ` +
-      `L ${Math.round(slope * window.level + intercept)}` +
+      // As DICOM counts (PS3.3 C.11.2.1.2.1): all of 8 bits is W 256 L 128.
+      `W ${Math.round(Math.abs(slope) * window.width + 1)} ` +
+      `L ${Math.round(slope * window.level + intercept + 0.5)}` +
       (this.window.invert ? "  ·  inverted" : "");
   }
 }
