@@ -14,6 +14,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session
 
+from pneumoscope._files import hash_bytes
 from pneumoscope.errors import RecordError
 from pneumoscope.records.log import append_entry, commit_to
 from pneumoscope.records.tables import Image, Patient, Prediction, State, Study, Urgency
@@ -255,10 +256,15 @@ def clean_key(key: str | None) -> str | None:
 
     One person must not become two because a letter can be written in two ways, or because of
     what nobody sees: characters that cannot be shown are dropped, the rest is composed (Unicode's
-    form NFC), without spaces around it, and `LONGEST_KEY` long at most.
+    form NFC), without spaces around it. Nor must two become one: a key above `LONGEST_KEY`
+    characters, which no system is allowed to write, ends in its hash.
     """
     shown = "".join(c for c in key or "" if c.isprintable())
-    return unicodedata.normalize("NFC", shown.strip())[:LONGEST_KEY].strip() or None
+    whole = unicodedata.normalize("NFC", shown.strip())
+    if len(whole) > LONGEST_KEY:
+        digest = hash_bytes(whole.encode())[:32]
+        whole = f"{whole[: LONGEST_KEY - len(digest) - 1]}…{digest}"
+    return whole or None
 
 
 def find_patient(session: Session, key: str | None) -> str | None:
