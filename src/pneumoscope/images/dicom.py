@@ -53,7 +53,7 @@ def decode_dicom(data: bytes, label: str) -> Radiograph:
         Damaged, several frames, no pixels, or a compression that cannot be decoded.
     """
     with _open(data, label) as dataset:
-        pixels, bits, spread = _show(dataset, label)
+        pixels, bits, spread = _show(_load_stored(dataset, label), dataset)
         return Radiograph(
             pixels=pixels,
             bits=bits,
@@ -82,12 +82,11 @@ def decode_grey_values(data: bytes, label: str) -> GreyValues:
         As of `decode_dicom`.
     """
     with _open(data, label) as dataset:
-        measured = None
-        if int(dataset.get("SamplesPerPixel") or 1) == 1:
-            measured = measure(_load_stored(dataset, label), dataset)
+        stored = _load_stored(dataset, label)
+        measured = measure(stored, dataset) if stored.ndim == 2 else None
         if measured is not None:
             return measured
-        pixels, bits, _ = _show(dataset, label)
+        pixels, bits, _ = _show(stored, dataset)
         return show_all(pixels, bits)
 
 
@@ -199,15 +198,14 @@ def _load_stored(dataset: Dataset, label: str) -> NDArray[np.generic]:
     if stored.ndim != (2 if samples == 1 else 3):
         # pydicom hands over every frame that the pixel data has room for.
         raise ImageError(f"{label} holds more frames than its header says, one is needed.")
+    if samples == 3 and stored.dtype != np.uint8:
+        raise ImageError(f"{label} has colour at more than 8 bits, which is not read.")
     return stored
 
 
-def _show(dataset: Dataset, label: str) -> tuple[Pixels, int, float]:
+def _show(stored: NDArray[np.generic], dataset: Dataset) -> tuple[Pixels, int, float]:
     """Return pixels as a screen would show them, their bits, and their channel spread."""
-    stored = _load_stored(dataset, label)
     if stored.ndim == 3:
-        if stored.dtype != np.uint8:
-            raise ImageError(f"{label} has colour at more than 8 bits, which is not read.")
         grey, spread = grey_from_rgb(stored)
         return grey, 8, spread
     bits = 8 if int(dataset.BitsAllocated) == 8 else 16
