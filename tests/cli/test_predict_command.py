@@ -122,7 +122,7 @@ REJECTED    –       cat.png  No chest, a cat.
 ERROR       –       gone.png  does not exist.
 
 Below 0.200 NORMAL, from 0.600 on PNEUMONIA, between REFER: a person must look.
-Warning: the model was trained on synthetic phantoms: for demonstrations only.
+Warning: The model was trained on synthetic phantoms: its answers mean nothing for people.
 Research use, not a diagnosis.
 """
     )

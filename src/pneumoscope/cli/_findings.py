@@ -135,7 +135,7 @@ class FileSummary:
 
 def print_notes(predictor: Answerer) -> None:
     """Print how decisions are made, what to know about the model, and what it is for."""
-    from pneumoscope.runtime import REFERRAL_BAND
+    from pneumoscope.runtime import REFERRAL_BAND, WarningCode
 
     low, high = predictor.threshold, predictor.threshold
     rest = f" ({predictor.operating_point})."
@@ -149,7 +149,7 @@ def print_notes(predictor: Answerer) -> None:
         f"from {format_probability(high)} on {_colour('PNEUMONIA', 0)}" + rest
     )
     for code in predictor.warnings:
-        typer.echo(f"{typer.style('Warning:', fg='yellow')} {_WARNINGS.get(code, code)}.")
+        typer.echo(f"{typer.style('Warning:', fg='yellow')} {WarningCode(code).sentence}")
     typer.echo("Research use, not a diagnosis.")
 
 
@@ -177,8 +177,4 @@ _COLOURS: dict[str, tuple[str, str | None]] = {
     "REFER": ("yellow", None),
     "REJECTED": ("magenta", None),
     "ERROR": ("white", "red"),
-}
-_WARNINGS = {
-    "phantom_model": "the model was trained on synthetic phantoms: for demonstrations only",
-    "contaminated_model": "the model started from weights that have seen its test images",
 }

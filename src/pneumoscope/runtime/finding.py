@@ -56,11 +56,27 @@ class WarningCode(StrEnum):
     """What a reader of the finding should know; codes, so that programs can tell them apart."""
 
     PHANTOM_MODEL = "phantom_model"
-    """The model was trained on synthetic radiographs: its answers mean nothing for people."""
     CONTAMINATED_MODEL = "contaminated_model"
-    """The model started from weights that had seen its test images."""
     OUTSIDE_POPULATION = "outside_population"
-    """Not the people that the model was made for, by looks or by age: no answer to rely on."""
+
+    @property
+    def sentence(self) -> str:
+        """Return what it means, for people."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    WarningCode.PHANTOM_MODEL: (
+        "The model was trained on synthetic phantoms: its answers mean nothing for people."
+    ),
+    WarningCode.CONTAMINATED_MODEL: (
+        "The model started from weights that had seen its test images: its numbers flatter it."
+    ),
+    WarningCode.OUTSIDE_POPULATION: (
+        "By the looks of the image or by the patient's age, the model was not made for these "
+        "people: there is no answer to rely on."
+    ),
+}
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,18 +7,6 @@ from pneumoscope.runtime import Decision, Status, WarningCode
 
 NOTICE = "Research use, not a diagnosis"
 
-_WARNINGS = {
-    WarningCode.PHANTOM_MODEL: (
-        "The model was trained on synthetic radiographs: its answers mean nothing for people."
-    ),
-    WarningCode.CONTAMINATED_MODEL: (
-        "The model started from weights that had seen its test images: its numbers flatter it."
-    ),
-    WarningCode.OUTSIDE_POPULATION: (
-        "By the looks of the image or by the patient's age, the model was not made for these "
-        "people: there is no answer to rely on."
-    ),
-}
 _POINTS = {
     "rule_out": "rule out",
     "balanced": "balanced",
@@ -35,7 +23,7 @@ MARKS = {
 
 def explain_warning(code: str) -> str:
     """Return a warning in a sentence."""
-    return _WARNINGS[WarningCode(code)]
+    return WarningCode(code).sentence
 
 
 def name_point(name: str) -> str:
