@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from pneumoscope._files import build_folder, write_atomically
+from pneumoscope._files import build_folder, rebuild_folder, write_atomically
 
 
 def _fail(*_: object) -> NoReturn:
@@ -56,3 +56,29 @@ def test_only_what_dead_processes_left_is_removed(tmp_path: Path) -> None:
     with build_folder(tmp_path / "out"):
         pass
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([alive.name, other.name, "out"])
+
+
+def test_a_folder_is_made_anew_at_once_and_what_is_not_ours_stays(tmp_path: Path) -> None:
+    for name in ("a", "b", "notes"):
+        (tmp_path / name).write_text("old")
+    with rebuild_folder(tmp_path, {"a", "b", "c"}, last="a") as staging:
+        (staging / "a").write_text("new")
+        (staging / "c").mkdir()
+        assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text() == "old"
+    assert (tmp_path / "a").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "c", "notes"]
+
+
+def test_a_folder_whose_making_fails_stays_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+
+    def make() -> None:
+        with rebuild_folder(tmp_path, {"a"}, last="a") as staging:
+            (staging / "a").write_text("new")
+            _fail()
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        make()
+    assert caught.value.filename == str(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "old"

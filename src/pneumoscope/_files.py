@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,6 +16,8 @@ import platformdirs
 from pneumoscope.errors import PneumoscopeError
 
 _STALE_SECONDS = 24 * 3600
+#: How a folder's name begins in which its next contents are made.
+STAGING = ".part-"
 
 
 def hash_bytes(data: bytes) -> str:
@@ -37,7 +39,11 @@ def replace_atomically(path: Path, mode: int | None = None) -> Iterator[Path]:
     Its mode is that of any new file, if none is given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        error.filename = str(path)  # nobody knows the temporary one
+        raise
     os.close(handle)
     temporary = Path(name)
     try:
@@ -48,7 +54,8 @@ def replace_atomically(path: Path, mode: int | None = None) -> Iterator[Path]:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk names no file
+        if error.filename in {None, name}:  # a full disk names no file
+            error.filename = str(path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -79,6 +86,48 @@ def build_folder(destination: Path) -> Iterator[Path]:
         staging.rename(destination)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def rebuild_folder(folder: Path, names: Collection[str], *, last: str) -> Iterator[Path]:
+    """Yield a hidden folder within `folder`; on success what it holds replaces what is there.
+
+    Until then nothing is touched, whatever happens. It lies within, since a folder that was mounted
+    cannot be renamed.
+
+    Parameters
+    ----------
+    names
+        What may be replaced; whatever else is there stays.
+    last
+        Goes first and comes last: where it is there, all is of one making.
+    """
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove_stale(folder, STAGING)
+    staging = Path(tempfile.mkdtemp(prefix=f"{STAGING}{os.getpid()}-", dir=folder))
+    try:
+        yield staging
+        for name in sorted(names, key=lambda name: name != last):
+            _remove(folder / name)
+        for entry in sorted(staging.iterdir(), key=lambda entry: entry.name == last):
+            entry.rename(folder / entry.name)
+        _sync_folder(folder)
+    except OSError as error:
+        error.filename = str(folder)  # nobody knows the hidden one
+        raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        if is_new:
+            with suppress(OSError):  # it holds something by now
+                folder.rmdir()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _remove_stale(folder: Path, prefix: str) -> None:

@@ -68,5 +68,5 @@ def test_a_file_that_does_not_fit_is_refused_in_a_sentence(write, text, sentence
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="does not exist"):
         read_predictions(tmp_path / "no.csv", PATHS)

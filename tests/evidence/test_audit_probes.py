@@ -209,6 +209,14 @@ def test_the_judge_never_saw_the_label_that_it_judges(rng, labels):
     assert abs(((probabilities > 0.5) == (labels == 1)).mean() - 0.5) < 0.12
 
 
+def test_a_judge_that_knows_no_better_than_chance_doubts_nobody(rng, labels):
+    paths = [str(row) for row in range(N)]
+    judgement = find_suspects(paths, labels, rng.random(N), np.arange(N), "a coin")
+    assert judgement.suspects == ()
+    assert judgement.auc < 0.7
+    assert "hardly tells the classes apart" in judgement.reason
+
+
 def test_images_without_a_prediction_are_not_judged(rng, labels):
     probabilities = np.where(np.arange(N) % 2, np.nan, np.clip(labels, 0.05, 0.95))
     probabilities[0] = 0.99

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import pneumoscope
+from pneumoscope import images
 from pneumoscope._files import hash_file
 from pneumoscope.bundle import read_bundle
 from pneumoscope.datasets import CollectionOptions
@@ -334,6 +335,48 @@ def test_what_the_gate_would_reject_is_judged_and_reported(erring_bundle, strang
     assert rejected[0]["decision"] == "REJECTED"
     assert 0 < float(rejected[0]["probability"]) < 1
     assert pneumoscope.load(erring_bundle).predict(rejected[0]["path"]).decision == "REJECTED"
+
+
+def test_an_error_that_the_gate_would_stop_is_shown_among_the_errors(
+    erring_bundle, strangers, tmp_path
+):
+    data = tmp_path / "data"
+    shutil.copytree(strangers, data)
+    threshold = _threshold(evaluate_subject(describe_bundle(erring_bundle), data, tmp_path / "a"))
+    predictor = pneumoscope.load(erring_bundle)
+    for number in range(8):  # noise in colour, in the class that makes an error of it
+        noise = np.random.default_rng(number).integers(0, 256, (80, 80, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(data / "noise.png")
+        pixels = images.resample(images.read(data / "noise.png"), predictor.preprocessing)
+        called = predictor.calibrate(predictor.predict_pixels(pixels[None]).logits)[0] >= threshold
+        (data / "noise.png").rename(data / ("NORMAL" if called else "PNEUMONIA") / f"{number}.png")
+    result = evaluate_subject(describe_bundle(erring_bundle), data, tmp_path / "out")
+    page = (result.out / "report.html").read_text()
+    assert page.count("the input gate would reject it, and there is no heat-map") == 8
+    assert "Of these 48 images `predict` would reject 8, and refer 0" in " ".join(result.warnings)
+
+
+def test_patients_in_several_splits_are_told(bundle, kaggle_like, tmp_path):
+    rows = [
+        (file, file.parent.name, file.parent.parent.name, f"p{number // 2}")
+        for number, file in enumerate(sorted(kaggle_like.rglob("*.*")))
+        if file.is_file()
+    ]
+    table = pl.DataFrame(
+        {
+            "path": [str(file) for file, *_ in rows],
+            "label": [label for _, label, *_ in rows],
+            "split": ["test" if number % 2 else "train" for number in range(len(rows))],
+            "patient": [patient for *_, patient in rows],
+        }
+    )
+    table.write_csv(tmp_path / "list.csv")
+    result = evaluate_subject(describe_bundle(bundle), tmp_path / "list.csv", tmp_path / "out")
+    assert any("20 patients have images in several splits" in said for said in result.warnings)
+    whole = evaluate_subject(
+        describe_bundle(bundle), tmp_path / "list.csv", tmp_path / "b", split="all"
+    )
+    assert not any("several splits" in said for said in whole.warnings)
 
 
 def test_what_was_decided_counts_referrals_as_flagged_and_as_wrong(result, rows):

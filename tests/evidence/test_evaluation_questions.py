@@ -276,6 +276,8 @@ def _change(frame, what):
         "other labels": lambda f: f.with_columns(pl.lit("NORMAL").alias("label")),
         "no probability": lambda f: f.drop("probability"),
         "no number": lambda f: f.with_columns(pl.lit("high").alias("probability")),
+        "two answers": lambda f: pl.concat([f, f[:1].with_columns(probability=pl.lit(0.123))]),
+        "other names": lambda f: f.with_columns(pl.col("label").replace("NORMAL", "well")),
         "two stages": lambda f: pl.concat([f, f.with_columns(pl.lit("b").alias("stage"))]),
     }
     return changes[what](frame)
@@ -288,6 +290,8 @@ def _change(frame, what):
         ("other labels", "another label for 20 of these 40 images"),
         ("no probability", "lacks probability"),
         ("no number", "no numbers between 0 and 1"),
+        ("two answers", "twice, and not alike: one row an image is needed"),
+        ("other names", "calls the classes PNEUMONIA, well: NORMAL and PNEUMONIA are needed"),
         ("two stages", "has the stages finetuned, b"),
     ],
 )
@@ -306,8 +310,20 @@ def test_what_cannot_be_compared_is_said_before_the_work(
         )
 
 
+def test_labels_in_another_case_are_the_same(erring_bundle, strangers, earlier, tmp_path):
+    frame = pl.read_csv(earlier / "predictions.csv")
+    frame.with_columns(pl.col("label").str.to_lowercase()).write_csv(tmp_path / "theirs.csv")
+    result = evaluate_subject(
+        describe_bundle(erring_bundle),
+        strangers,
+        tmp_path / "out",
+        questions=Questions(earlier=tmp_path / "theirs.csv"),
+    )
+    assert result.comparison["differences"]["auc"]["difference"] == pytest.approx(0)
+
+
 def test_a_folder_without_predictions_is_none_to_compare_with(bundle, strangers, tmp_path):
-    with pytest.raises(DataError, match="--compare takes the folder of an earlier evaluation"):
+    with pytest.raises(DataError, match="holds no finished evaluation"):
         evaluate_subject(
             describe_bundle(bundle),
             strangers,
@@ -404,18 +420,42 @@ def test_an_evaluation_of_the_same_model_is_replaced_also_by_one_of_other_images
     assert json.loads((out / "report.json").read_text())["numbers"]["n"] == 60
 
 
-def test_no_old_report_stands_beside_new_numbers(erring_bundle, strangers, tmp_path, monkeypatch):
+@pytest.mark.parametrize("step", ["compute_decision_curve", "draw_gallery", "write_report"])
+def test_an_evaluation_that_is_broken_off_leaves_the_one_before(
+    erring_bundle, strangers, phantoms, tmp_path, monkeypatch, step
+):
     subject = describe_bundle(erring_bundle)
     out = evaluate_subject(subject, strangers, tmp_path / "out").out
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
 
     def stop(*_args, **_kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pneumoscope.evidence.evaluation.write_evaluation", stop)
+    monkeypatch.setattr(f"pneumoscope.evidence.assessment.{step}", stop)
     with pytest.raises(KeyboardInterrupt):
-        evaluate_subject(subject, strangers, out)
-    assert not (out / "report.html").exists()
-    assert not (out / "report.json").exists()
+        evaluate_subject(subject, phantoms, out)
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_subject(subject, phantoms, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_nothing_of_another_evaluation_stays(erring_bundle, strangers, tmp_path):
+    """Also not of one that was killed between its files."""
+    subject = describe_bundle(erring_bundle)
+    out = evaluate_subject(subject, strangers, tmp_path / "out").out
+    (out / "metrics.json").unlink()
+    (out / "figures" / "of_another.png").write_bytes(b"x")
+    (out / ".part-999999999-x").mkdir()
+    for question in ("earlier", "internal"):
+        with pytest.raises(DataError, match=r"metrics\.json"):
+            evaluate_subject(
+                subject, strangers, tmp_path / "b", questions=Questions(**{question: out})
+            )
+    evaluate_subject(subject, strangers, out)
+    assert (out / "metrics.json").is_file()
+    assert not (out / "figures" / "of_another.png").exists()
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
 def test_images_of_home_are_not_elsewhere(erring_bundle, strangers, tmp_path):

@@ -249,6 +249,7 @@ def test_calibration_is_fitted_on_the_other_part_alone(linear, parted, tmp_path)
     z = judged["logit"].to_numpy() / fitted.temperature + fitted.bias
     np.testing.assert_allclose(judged["probability"], 1 / (1 + np.exp(-z)), rtol=1e-9)
     assert any("fitted on 24 images of val (12 with pneumonia)" in note for note in result.notes)
+    assert any("PNEUMONIA cases are few" in said for said in result.warnings)
     page = (result.out / "report.html").read_text()
     assert "Thresholds were chosen on images of val, none of whose patients is judged" in page
 

@@ -123,7 +123,8 @@ def write_files(
             _fill(folder, info, files)
             _publish(folder, target, Path(name) / "replaced")
     except OSError as error:
-        raise BundleError(f"The bundle {target} cannot be written: {error}.") from error
+        why = error.strerror or error
+        raise BundleError(f"The bundle {target} cannot be written: {why}.") from error
     return read_bundle(target)
 
 

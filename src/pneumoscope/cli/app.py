@@ -82,6 +82,7 @@ def main() -> None:
         _print_error(f"{what} cannot be read or written: {error.strerror or error}.")
         sys.exit(2)
     except KeyboardInterrupt:
+        typer.echo("Stopped before the end.", err=True)
         sys.exit(130)
 
 

@@ -23,6 +23,7 @@ from pneumoscope.datasets.items import (
     Item,
     Layout,
     Skipped,
+    map_labels,
 )
 from pneumoscope.datasets.leakage import (
     Leakage,
@@ -106,6 +107,7 @@ __all__ = [
     "list_duplicates",
     "list_folds",
     "load_pixels",
+    "map_labels",
     "mark_leaked",
     "measure_acquisition",
     "open_collection",

@@ -78,7 +78,12 @@ def _check_classes(collection: Collection) -> str:
     if any(counts[label] < 2 for label in LABELS):
         raise DataError(
             f"{collection.root} has {described}: two classes with at least 2 images each are "
-            "needed, name the positive one with --positive if its name is another."
+            "needed."
+            + (
+                ""
+                if all(counts.values()) and len(counts) == len(LABELS)
+                else " If the disease has another name, say it with --positive."
+            )
         )
     return described
 

@@ -41,6 +41,7 @@ from pneumoscope.datasets.splits import (
     assign_splits,
     check_splits,
     count_images,
+    describe_replaced,
     describe_sites,
     take_part,
 )
@@ -107,7 +108,7 @@ def reorganize(
     check_splits(frame, ratios)
     frame = frame.with_columns(_name_targets(frame).alias("target")).sort("target")
     settings = _describe(frame, ratios, grouping, seed, link)
-    notes = [*collection.notes, *manifest.notes]
+    notes = [*collection.notes, *manifest.notes, *describe_replaced(manifest.frame)]
     if kept.height < manifest.frame.height:
         notes.append(f"A part is taken: {kept.height} of {manifest.frame.height} images.")
     if grouping is Grouping.IMAGE:

@@ -16,7 +16,13 @@ from pneumoscope.datasets.folds import assign_folds, list_folds
 from pneumoscope.datasets.items import LABELS, SPLITS, CollectionOptions, Skipped
 from pneumoscope.datasets.leakage import describe_leak
 from pneumoscope.datasets.manifest import build_manifest
-from pneumoscope.datasets.splits import Ratios, assign_splits, check_splits, describe_sites
+from pneumoscope.datasets.splits import (
+    Ratios,
+    assign_splits,
+    check_splits,
+    describe_replaced,
+    describe_sites,
+)
 from pneumoscope.errors import DataError
 
 #: The columns of the file before `split` or `fold`; `open_collection` reads them all.
@@ -65,7 +71,7 @@ def save_split(
     else:
         frame = assign_folds(manifest.frame, folds, grouping=grouping, seed=seed)
         column, parts, part = "fold", list_folds(frame), "fold "
-    notes = [*collection.notes, *manifest.notes]
+    notes = [*collection.notes, *manifest.notes, *describe_replaced(manifest.frame)]
     if folds is None and grouping is Grouping.SITE:
         notes += describe_sites(frame)
     if folds is None and grouping is Grouping.IMAGE:

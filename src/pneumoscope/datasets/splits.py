@@ -252,3 +252,16 @@ def parse_ratios(text: str) -> Ratios:
         raise DataError(f"Ratios are three shares such as 80/10/10, found {text!r}.") from error
     _check_ratios((train, val, test))
     return train, val, test
+
+
+def describe_replaced(frame: pl.DataFrame) -> list[str]:
+    """Say so where a collection had a split of its own, and another one is drawn."""
+    counts = frame.drop_nulls("split").group_by("split").len()
+    if counts.is_empty():
+        return []
+    n = dict(counts.iter_rows())
+    there = ", ".join(f"{n[split]} {split}" for split in SPLITS if split in n)
+    return [
+        f"The data have a split of their own ({there}), which was passed over: `train` and "
+        "`evaluate` keep it when they are given the data as they are."
+    ]

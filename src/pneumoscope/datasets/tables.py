@@ -137,7 +137,8 @@ def _load(path: Path) -> pl.DataFrame:
         frame = pl.read_csv(path, infer_schema=False, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(
-            f"{path} cannot be read as a table: {' '.join(str(error).split())[:200]}"
+            f"{path} cannot be read as a table ({_explain(error)}): save it as CSV in UTF-8, with "
+            "commas, a line of column names, and as many cells in every row."
         ) from error
     for name in frame.columns:
         first, mark, _ = name.rpartition(_SECOND)
@@ -147,6 +148,20 @@ def _load(path: Path) -> pl.DataFrame:
                 "meant: rename the others, or take them out."
             )
     return frame
+
+
+def _explain(error: Exception) -> str:
+    """Return in a few words what is wrong with a table."""
+    if isinstance(error, OSError):
+        return (error.strerror or str(error)).lower()
+    if isinstance(error, pl.exceptions.NoDataError):
+        return "it is empty"
+    text = str(error)
+    if "utf-8" in text.lower():
+        return "its text is not UTF-8"
+    if "ragged" in text or "more fields" in text:
+        return "a row has more cells than there are columns"
+    return text.splitlines()[0][:120].rstrip(" .:")
 
 
 def _is_unnamed(column: str) -> bool:
@@ -163,9 +178,9 @@ def _find_column(
     advice = "rename one to `path`" if what == "path" else f"name it with --{what}-column"
     if len(frame.columns) == 1 and {";", "\t"} & set(frame.columns[0]):
         advice = "the columns seem to be separated by semicolons or tabs: save it with commas"
+    names = " or ".join(map(repr, [wanted] if wanted else usual))
     raise DataError(
-        f"{path} has no {what} column {wanted or ' or '.join(usual)!r}, it has "
-        f"{', '.join(frame.columns)}; {advice}."
+        f"{path} has no {what} column {names}, it has {', '.join(frame.columns)}; {advice}."
     )
 
 

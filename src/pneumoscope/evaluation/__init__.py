@@ -41,6 +41,8 @@ from pneumoscope.evaluation.intervals import (
 )
 from pneumoscope.evaluation.metrics import Metrics, compute_metrics
 from pneumoscope.evaluation.operating_points import (
+    RULE_IN_SPECIFICITY,
+    RULE_OUT_SENSITIVITY,
     OperatingPoint,
     choose_operating_points,
     count_cases_needed,
@@ -69,6 +71,8 @@ from pneumoscope.evaluation.updating import update_calibration
 
 __all__ = [
     "PREVALENCES",
+    "RULE_IN_SPECIFICITY",
+    "RULE_OUT_SENSITIVITY",
     "Answers",
     "AtPrevalence",
     "Band",

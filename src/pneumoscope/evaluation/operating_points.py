@@ -32,12 +32,16 @@ class _Choice(NamedTuple):
     target: str
 
 
+#: What the points aim at where nobody says otherwise.
+RULE_OUT_SENSITIVITY, RULE_IN_SPECIFICITY = 0.99, 0.95
+
+
 def choose_operating_points(
     labels: Labels,
     probabilities: Scores,
     *,
-    sensitivity: float = 0.99,
-    specificity: float = 0.95,
+    sensitivity: float = RULE_OUT_SENSITIVITY,
+    specificity: float = RULE_IN_SPECIFICITY,
     trust_labels: bool = True,
     confidence: float | None = None,
 ) -> dict[str, OperatingPoint]:

@@ -16,6 +16,8 @@ from pneumoscope.runtime import Objection, Outputs
 
 Progress = Callable[[int, int], None]
 _BATCH = 64
+#: The share of images that are stopped from which on a reader must know first.
+_MANY = 0.1
 
 
 def predict_images(
@@ -59,6 +61,22 @@ def predict_images(
     )
 
 
+def warn_of_objections(predictions: pl.DataFrame) -> list[str]:
+    """Say so where the numbers are mostly of answers that nobody would get."""
+    if "rejection" not in predictions.columns:
+        return []
+    stopped = predictions["rejection"].is_not_null() | predictions["outside_population"]
+    if stopped.sum() < _MANY * len(stopped):
+        return []
+    rejected = predictions["rejection"].count()
+    return [
+        f"Of these {len(stopped)} images `predict` would reject {rejected}, and refer "
+        f"{int(stopped.sum()) - rejected} as another population. "
+        "Sensitivity, specificity and all below are of the network alone, at one threshold; how "
+        "the model would decide is told with the operating points."
+    ]
+
+
 def describe_objections(predictions: pl.DataFrame) -> list[str]:
     """Say what `predict` would not answer, or only with a warning; here it is judged all the same.
 
@@ -77,7 +95,7 @@ def describe_objections(predictions: pl.DataFrame) -> list[str]:
     outside = int(predictions["outside_population"].sum())
     if outside:
         notes.append(
-            f"{outside} of these {n} images look unlike the population that the model was trained "
-            "on: `predict` would refer them."
+            f"{outside} of these {n} images are, by looks or by age, not of the people that the "
+            "model was made for: `predict` would refer them."
         )
     return notes

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,24 @@ from pneumoscope.evidence.summary import (
 from pneumoscope.runtime import Predictor
 
 
+@dataclass(frozen=True)
+class WrittenEvaluation:
+    """An evaluation that lies in its folder, with what its report was made from."""
+
+    metrics: dict[str, Any]
+    final: str
+    split: str
+    context: EvaluationContext
+    figures: Mapping[str, str]
+    """Title → path of the PNG within the folder."""
+    tiles: Sequence[GalleryTile]
+
+    def write_report(self, out: Path) -> None:
+        """Write `report.html` and `report.json` from what lies in the folder."""
+        figures = {title: out / name for title, name in self.figures.items()}
+        write_report(out, self.metrics, self.final, self.split, self.context, figures, self.tiles)
+
+
 def write_evaluation(
     out: Path,
     predictions: pl.DataFrame,
@@ -54,10 +73,8 @@ def write_evaluation(
     explainer: Predictor | None,
     questions: Questions | None = None,
     calibration: CalibrationPart | None = None,
-    measure_robustness: Callable[[], RobustnessResult] | None = None,
-    measure_attention: Callable[[], Attention] | None = None,
-) -> dict[str, Any]:
-    """Write numbers, predictions, curves, figures and the report; return the metrics.
+) -> WrittenEvaluation:
+    """Write numbers, predictions, curves, figures and the report.
 
     The files are `metrics.json`, `predictions.csv`, `curve.csv`, `decision_curve.csv`, `figures/`,
     `report.html`, `report.json`, and `comparison.json` where the context has a comparison.
@@ -81,8 +98,6 @@ def write_evaluation(
         What is asked beyond the usual numbers.
     calibration
         The images that set the calibration, where they are not the `val` rows.
-    measure_robustness, measure_attention
-        Called once all else is written, since they take long; what they find joins the files.
     """
     questions = questions or Questions()
     metrics = summarise(predictions, operating_points, final, questions, calibration)
@@ -108,20 +123,34 @@ def write_evaluation(
     if explainer is not None:
         rows = judged.filter((pl.col("stage") == final) & (pl.col("split") == shown_split))
         tiles = draw_gallery(rows, explainer, balanced, out / "figures")
-    write_report(out, metrics, final, shown_split, context, figures, tiles)
-    if measure_robustness is not None:
-        result = measure_robustness()
-        figures |= write_robustness(out, result)
-        metrics[final][shown_split]["robustness"] = result.summarise()
-        context = dataclasses.replace(context, robustness=result)
-    if measure_attention is not None:
-        looked = measure_attention()
-        metrics[final][shown_split]["attention"] = list(looked.summary)
-        context = dataclasses.replace(context, attention=looked)
-    if measure_robustness or measure_attention:
-        write_atomically(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-        write_report(out, metrics, final, shown_split, context, figures, tiles)
-    return metrics
+    names = {title: file.relative_to(out).as_posix() for title, file in figures.items()}
+    written = WrittenEvaluation(metrics, final, shown_split, context, names, tiles)
+    written.write_report(out)
+    return written
+
+
+def extend_evaluation(
+    out: Path,
+    written: WrittenEvaluation,
+    *,
+    robustness: RobustnessResult | None = None,
+    attention: Attention | None = None,
+) -> WrittenEvaluation:
+    """Add to an evaluation in its folder what took longer to find out."""
+    numbers = written.metrics[written.final][written.split]
+    figures, context = dict(written.figures), written.context
+    if robustness is not None:
+        drawn = write_robustness(out, robustness)
+        figures |= {title: file.relative_to(out).as_posix() for title, file in drawn.items()}
+        numbers["robustness"] = robustness.summarise()
+        context = dataclasses.replace(context, robustness=robustness)
+    if attention is not None:
+        numbers["attention"] = list(attention.summary)
+        context = dataclasses.replace(context, attention=attention)
+    write_atomically(out / "metrics.json", json.dumps(written.metrics, indent=2) + "\n")
+    extended = dataclasses.replace(written, context=context, figures=figures)
+    extended.write_report(out)
+    return extended
 
 
 def _write_table(frame: pl.DataFrame, file: Path) -> None:

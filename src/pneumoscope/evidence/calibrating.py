@@ -11,15 +11,22 @@ import polars as pl
 from pneumoscope.bundle import Calibration
 from pneumoscope.datasets import load_pixels, read_labels
 from pneumoscope.errors import DataError, ModelError
-from pneumoscope.evaluation import choose_operating_points
+from pneumoscope.evaluation import (
+    RULE_IN_SPECIFICITY,
+    RULE_OUT_SENSITIVITY,
+    choose_operating_points,
+)
 from pneumoscope.evaluation.calibration import fit_calibration
 from pneumoscope.evidence.foreign.model import ForeignModel
 from pneumoscope.evidence.points import state_points
+from pneumoscope.evidence.sample_size import count_cases, list_shortages
 from pneumoscope.evidence.subject import Subject, describe_foreign
 
 #: Parts of the data that may set thresholds; test is for judging alone.
 PARTS = ("val", "train")
 _BATCH = 64
+#: What `rule_out` and `rule_in` aim at.
+_TARGETS = {"PNEUMONIA": RULE_OUT_SENSITIVITY, "NORMAL": RULE_IN_SPECIFICITY}
 
 
 def calibrate_subject(
@@ -82,7 +89,9 @@ def calibrate_subject(
             "patients are judged."
         )
     said = f"Thresholds were chosen on images of {part}, none of whose patients is judged here."
-    return dataclasses.replace(describe_foreign(tuned), thresholds=said), notes
+    tuned_subject = describe_foreign(tuned)
+    warnings = (*tuned_subject.warnings, *list_shortages(count_cases(rows), _TARGETS))
+    return dataclasses.replace(tuned_subject, thresholds=said, warnings=warnings), notes
 
 
 def _fit(

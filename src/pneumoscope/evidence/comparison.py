@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from pneumoscope.datasets import map_labels
 from pneumoscope.errors import DataError
 from pneumoscope.evaluation import Answers, Difference, compare_answers
 from pneumoscope.evaluation.arrays import Scores
@@ -46,6 +47,11 @@ def read_earlier(path: Path) -> Earlier:
         There is nothing to compare with, or a column is missing.
     """
     file = path / "predictions.csv" if path.is_dir() else path
+    if path.is_dir() and not (path / "metrics.json").is_file():
+        raise DataError(
+            f"{path} holds no finished evaluation, since there is no metrics.json: evaluate the "
+            "earlier model anew."
+        )
     try:
         frame = pl.read_csv(file, infer_schema=False, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -108,7 +114,13 @@ def match_earlier(frame: pl.DataFrame, earlier: Earlier) -> Scores:
         Images are missing in the earlier table, or carry another label there.
     """
     ours, theirs = _find_keys(frame, earlier.frame)
-    found = dict(zip(theirs, earlier.frame.select("probability", "label").iter_rows(), strict=True))
+    found: dict[str, tuple[float, str]] = {}
+    answers = earlier.frame.select("probability", "label").iter_rows()
+    for key, answer in zip(theirs, answers, strict=True):
+        if found.setdefault(key, answer) != answer:
+            raise DataError(
+                f"{earlier.path} answers {key} twice, and not alike: one row an image is needed."
+            )
     missing = [key for key in ours if key not in found]
     if missing:
         raise DataError(
@@ -118,7 +130,14 @@ def match_earlier(frame: pl.DataFrame, earlier: Earlier) -> Scores:
         )
     pairs = [found[key] for key in ours]
     labels = [label for _, label in pairs]
-    changed = sum(a != b for a, b in zip(labels, frame["label"], strict=True))
+    names = sorted({str(label) for label in labels})
+    try:
+        meant = map_labels(names, None)
+    except DataError as error:
+        raise DataError(
+            f"{earlier.path} calls the classes {', '.join(names)}: NORMAL and PNEUMONIA are needed."
+        ) from error
+    changed = sum(meant[str(a)] != b for a, b in zip(labels, frame["label"], strict=True))
     if changed:
         raise DataError(
             f"{earlier.path} has another label for {changed} of these {len(ours)} images: "

@@ -6,7 +6,6 @@ import dataclasses
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pneumoscope import __version__
+from pneumoscope._files import rebuild_folder
 from pneumoscope.datasets import (
+    SPLITS,
     CollectionOptions,
     Skipped,
     build_manifest,
@@ -24,8 +25,8 @@ from pneumoscope.datasets import (
     read_labels,
 )
 from pneumoscope.errors import DataError, ModelError
-from pneumoscope.evidence.answers import describe_objections, predict_images
-from pneumoscope.evidence.assessment import write_evaluation
+from pneumoscope.evidence.answers import describe_objections, predict_images, warn_of_objections
+from pneumoscope.evidence.assessment import extend_evaluation, write_evaluation
 from pneumoscope.evidence.attention.measurement import (
     Attention,
     AttentionOptions,
@@ -41,13 +42,13 @@ from pneumoscope.evidence.questions import Questions
 from pneumoscope.evidence.report.context import EvaluationContext
 from pneumoscope.evidence.robustness.measurement import RobustnessPlan, measure_robustness
 from pneumoscope.evidence.robustness.result import RobustnessResult
-from pneumoscope.evidence.robustness.writing import remove_robustness
 from pneumoscope.evidence.selection import (
     choose_split,
     count_labels,
     join_columns,
     list_warnings,
     mark_seen,
+    warn_of_straddling,
 )
 from pneumoscope.evidence.subject import Subject
 from pneumoscope.evidence.summary import check_subgroups
@@ -150,6 +151,8 @@ def evaluate_subject(
         *subject.warnings,
         *list_warnings(frame),
         *suspicions,
+        *warn_of_objections(predictions),
+        *(warn_of_straddling(whole) if split in SPLITS else []),
     ]
     notes += describe_objections(predictions)
     comparison = None
@@ -181,31 +184,29 @@ def evaluate_subject(
         training=info.training if info else {},
     )
     points = {subject.stage: subject.operating_points}
-    remove_robustness(out)
-    # Of an earlier evaluation: a report must never stand beside the numbers of another one.
-    for name in ("report.html", "report.json", "report.pdf", "attention.json", "comparison.json"):
-        (out / name).unlink(missing_ok=True)
-    metrics = write_evaluation(
-        out,
-        predictions,
-        points,
-        subject.stage,
-        context,
-        explainer=subject.predictor,
-        questions=questions,
-        calibration=subject.calibration_part,
-        measure_robustness=_shift(subject, frame, pixels, questions.robustness)
-        if questions.robustness
-        else None,
-        measure_attention=_look(subject, frame, pixels, out, questions.attention, progress)
-        if questions.attention
-        else None,
-    )
+    # Numbers, figures and report of two evaluations must never lie side by side.
+    with rebuild_folder(out, _OURS, last="metrics.json") as staging:
+        written = write_evaluation(
+            staging,
+            predictions,
+            points,
+            subject.stage,
+            context,
+            explainer=subject.predictor,
+            questions=questions,
+            calibration=subject.calibration_part,
+        )
+    if questions.robustness:  # these take long: the evaluation stands, whatever becomes of them
+        shifted = _shift(subject, frame, pixels, questions.robustness)
+        written = extend_evaluation(out, written, robustness=shifted)
+    if questions.attention:
+        looked = _look(subject, frame, pixels, out, questions.attention, progress)
+        written = extend_evaluation(out, written, attention=looked)
     return EvaluationResult(
         out,
         subject.stage,
         split,
-        metrics,
+        written.metrics,
         tuple(notes),
         tuple(warnings),
         excluded,
@@ -220,11 +221,10 @@ def _look(
     out: Path,
     options: AttentionOptions,
     progress: Progress | None,
-) -> Callable[[], Attention]:
-    """Return what will ask where the model looks, when it is called."""
+) -> Attention:
+    """Ask where the model looks."""
     assert subject.predictor is not None  # asked before the long work
-    return partial(
-        measure_attention,
+    return measure_attention(
         subject.predictor,
         frame,
         pixels,
@@ -237,10 +237,9 @@ def _look(
 
 def _shift(
     subject: Subject, frame: pl.DataFrame, pixels: NDArray[np.uint8], plan: RobustnessPlan
-) -> Callable[[], RobustnessResult]:
-    """Return what will judge the same images under shifts, when it is called."""
-    return partial(
-        measure_robustness,
+) -> RobustnessResult:
+    """Judge the same images under shifts."""
+    return measure_robustness(
         subject.classifier,
         pixels,
         read_labels(frame),

@@ -7,14 +7,20 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
+from pneumoscope._files import STAGING
 from pneumoscope.errors import DataError
 
 
 def check_out(out: Path, ours: Container[str]) -> None:
     """Raise `DataError` where a folder for results is a file, or holds others than `ours`."""
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out} is a file: --out takes a folder.")
-    foreign = [p.name for p in out.iterdir() if p.name not in ours] if out.exists() else []
+    for place in (out, *out.parents):
+        if place.is_file():
+            below = (
+                " a folder within it cannot be made" if place != out else " --out takes a folder"
+            )
+            raise DataError(f"{place} is a file:{below}.")
+    there = [path.name for path in out.iterdir()] if out.exists() else []
+    foreign = [name for name in there if name not in ours and not name.startswith(STAGING)]
     if foreign:
         raise DataError(
             f"{out} holds other things, such as {foreign[0]}: choose a new folder for --out."

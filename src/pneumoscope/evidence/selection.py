@@ -7,7 +7,14 @@ from collections.abc import Sequence
 import polars as pl
 
 from pneumoscope.bundle import ImageHashes
-from pneumoscope.datasets import SPLITS, Collection, Layout, count_images, read_columns
+from pneumoscope.datasets import (
+    SPLITS,
+    Collection,
+    Layout,
+    count_images,
+    count_straddling,
+    read_columns,
+)
 from pneumoscope.errors import DataError
 from pneumoscope.evidence.quality import QUALITY
 from pneumoscope.evidence.summary import DERIVED, read_column, tells_apart
@@ -128,3 +135,15 @@ def count_labels(frame: pl.DataFrame) -> dict[str, int]:
     """Return label → images."""
     counts = count_images(frame.with_columns(pl.lit("test").alias("split")))
     return counts["test"]
+
+
+def warn_of_straddling(frame: pl.DataFrame) -> list[str]:
+    """Say so where patients have images in several splits of the data, all rows of `frame`."""
+    found = count_straddling(frame)
+    if not found:
+        return []
+    return [
+        f"{len(found)} patients have images in several splits of the data, such as "
+        f"{next(iter(found))}: what was trained by these splits has seen people who are judged "
+        "here; see `pneumoscope data audit`."
+    ]

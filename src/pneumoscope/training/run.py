@@ -205,7 +205,7 @@ class _Run:
             training_images=ImageHashes(**tree["training_images"])
             | self.facts.read_hashes(pl.col("split") != "test"),
         )
-        metrics = write_evaluation(
+        written = write_evaluation(
             self.folder.path,
             predictions,
             points,
@@ -218,7 +218,7 @@ class _Run:
         self.folder.clear_state()
         excluded = tuple(Skipped(**entry) for entry in self.facts.config["excluded"])
         return TrainingResult(
-            self.folder, metrics, summaries, time.perf_counter() - started, excluded
+            self.folder, written.metrics, summaries, time.perf_counter() - started, excluded
         )
 
     # -- stages -------------------------------------------------------------------------------

@@ -74,9 +74,9 @@ def plot_precision_recall(
     axes.axhline(floor, color="0.8", linewidth=1)
     axes.text(1, floor, "share of pneumonias ", va="bottom", ha="right", fontsize=8, color="0.4")
     axes.set(xlabel="recall (sensitivity)", ylabel="precision", title=title)
-    axes.set(xlim=(-0.02, 1.02), ylim=(min(0.5, floor) - 0.02, 1.02))
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     tidy(axes)
-    axes.legend(frameon=False, loc="lower left")
+    axes.legend(frameon=False, loc="best")
     return save(figure, folder, name)
 
 

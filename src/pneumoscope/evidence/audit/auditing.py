@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from pneumoscope._files import write_atomically
+from pneumoscope._files import rebuild_folder, write_atomically
 from pneumoscope.datasets import (
     MEASURED,
     CollectionOptions,
@@ -106,8 +106,9 @@ def audit_collection(
         (*collection.notes, *manifest.notes, *(brought.notes if brought else ())),
         seed,
     )
-    write_atomically(out / "audit.json", json.dumps(to_json(audit), indent=1) + "\n")
-    write_page(out / "audit.html", audit, progress=tell("Drawing"))
+    with rebuild_folder(out, AUDIT_FILES, last="audit.json") as staging:
+        write_page(staging / "audit.html", audit, progress=tell("Drawing"))
+        write_atomically(staging / "audit.json", json.dumps(to_json(audit), indent=1) + "\n")
     return audit
 
 

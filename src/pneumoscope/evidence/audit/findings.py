@@ -122,8 +122,8 @@ def _caution_duplicates(audit: Audit) -> list[str]:
     kinds = Counter(pair.kind.value for pair in audit.duplicates)
     if audit.duplicates:
         said.append(
-            f"There are {kinds['exact']} exact and {kinds['near']} near-identical pairs of images: "
-            "they count twice, and must stay on one side of any split."
+            f"Identical pairs of images: {kinds['exact']}, near-identical: {kinds['near']}. They "
+            "count twice, and must stay on one side of any split."
         )
     if n := sum(pair.across_labels for pair in audit.duplicates):
         what = "1 of these pairs carries" if n == 1 else f"{n} of these pairs carry"
@@ -164,6 +164,8 @@ def _caution_shortcuts(audit: Audit) -> list[str]:
 
 def _caution_labels(audit: Audit) -> list[str]:
     n, auc = len(audit.judgement.suspects), audit.judgement.auc
+    if audit.judgement.reason:
+        return [f"Labels were not judged: {audit.judgement.reason}."]
     if not n or auc is None:
         return []
     what = "1 label is" if n == 1 else f"{n} labels are"

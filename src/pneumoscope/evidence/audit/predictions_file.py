@@ -72,8 +72,13 @@ def read_predictions(file: Path, paths: Sequence[str]) -> BroughtPredictions:
 def _load(file: Path) -> pl.DataFrame:
     try:
         table = pl.read_csv(file, infer_schema=False, glob=False)
+    except FileNotFoundError as error:
+        raise DataError(f"{file} does not exist.") from error
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{file} cannot be read as a table of predictions.") from error
+        raise DataError(
+            f"{file} cannot be read as a table of predictions: a CSV with the columns path, "
+            "probability and fold is needed."
+        ) from error
     missing = [name for name in _NEEDED if name not in table.columns]
     if missing:
         raise DataError(f"{file} lacks the column {missing[0]}: path and probability are needed.")

@@ -30,6 +30,8 @@ FILTER = "prune_by_noise_rate"
 #: Whoever the judge is as sure of is a suspect too: of a judge that is sharp everywhere, confident
 #: learning asks more sureness than it has where labels are wrong.
 SURE = 0.9
+#: A judge below this knows too little to doubt anybody's label.
+_LEAST_AUC = 0.7
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Judgement:
     suspects: tuple[Suspect, ...]
     """The most suspect first."""
     reason: str | None = None
-    """Why nothing was judged."""
+    """Why no label was judged."""
 
 
 def make_judge() -> LogisticRegression:
@@ -126,6 +128,14 @@ def find_suspects(
         reason = "the judged images are all of one class"
         return Judgement(judge, None, None, len(known), (), reason)
     ranked = sick if folds is None else rank_within_folds(sick, folds[known])
+    auc, interval = compute_auc(given, ranked), clustered_auc_interval(given, ranked, groups[known])
+    assert auc is not None  # there are both classes
+    if auc < _LEAST_AUC:
+        reason = (
+            f"the judge hardly tells the classes apart (AUC {auc:.2f}), and cannot know "
+            "whose label is wrong"
+        )
+        return Judgement(judge, auc, interval, len(known), (), reason)
     both = np.column_stack([1 - sick, sick])
     wrong = 1 - both[np.arange(len(given)), given]
     found = find_label_issues(given, both, filter_by=FILTER, n_jobs=1) | (wrong >= SURE)
@@ -136,8 +146,8 @@ def find_suspects(
     )
     return Judgement(
         judge,
-        compute_auc(given, ranked),
-        clustered_auc_interval(given, ranked, groups[known]),
+        auc,
+        interval,
         len(known),
         suspects,
     )

@@ -38,8 +38,8 @@ class GalleryTile:
     probability: float
     image: str
     """data: URI of the radiograph."""
-    overlay: str
-    """data: URI of the heat-map."""
+    overlay: str | None
+    """data: URI of the heat-map; None where the input gate stops the image."""
 
 
 def draw_gallery(
@@ -59,18 +59,17 @@ def draw_gallery(
             except ImageError:
                 continue  # it was readable a moment ago; a report without it is better than none
             finding = predictor.predict(radiograph)
-            if finding.activation_map is None:
-                continue
-            overlay = draw_heatmap(
-                radiograph, finding.activation_map, probability, threshold, finding.geometry
-            )
             small = np.repeat(shrink(radiograph.to_grey(), _SIDE)[..., None], 3, 2)
-            tinted = shrink(overlay, _SIDE)
-            tiles.append(
-                GalleryTile(kind, path, probability, embed_picture(small), embed_picture(tinted))
-            )
+            tinted = None
+            if finding.activation_map is not None:
+                overlay = draw_heatmap(
+                    radiograph, finding.activation_map, probability, threshold, finding.geometry
+                )
+                tinted = shrink(overlay, _SIDE)
+            shown = None if tinted is None else embed_picture(tinted)
+            tiles.append(GalleryTile(kind, path, probability, embed_picture(small), shown))
             drawn += 1
-            if drawn <= _MOST[kind][1]:
+            if tinted is not None and drawn <= _MOST[kind][1]:
                 title = f"{kind}, probability {format_probability(probability)}\n{_shorten(path)}"
                 pictures.append((title, small, tinted))
     if pictures:
@@ -103,7 +102,7 @@ def list_cut(tiles: Sequence[GalleryTile], shown: Mapping[str, int]) -> list[str
     return [
         f"Of {n} images of the kind “{kind}”, the {kinds[kind]} that are furthest off are drawn."
         for kind, n in there.items()
-        if 0 < kinds[kind] < n
+        if _MOST[kind][0] == kinds[kind] < n
     ]
 
 

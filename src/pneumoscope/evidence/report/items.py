@@ -96,10 +96,14 @@ def _tell_data(context: EvaluationContext, _metrics: _Tree, _shown: _Tree) -> _T
 
 
 def _tell_flow(context: EvaluationContext, _metrics: _Tree, _shown: _Tree) -> _Told:
-    left_out = len(context.data_summary["excluded"])
-    if not left_out:
-        return ItemStatus.REPORTED, "No file was left out."
-    return ItemStatus.REPORTED, f"{left_out} files were left out, each with its reason."
+    excluded = context.data_summary["excluded"]
+    images = sum(bool(entry.get("is_image", True)) for entry in excluded)
+    others = (
+        f" {len(excluded) - images} other files are no images." if images < len(excluded) else ""
+    )
+    if not images:
+        return ItemStatus.REPORTED, f"No image was left out.{others}"
+    return ItemStatus.REPORTED, f"{images} images were left out, each with its reason.{others}"
 
 
 def _tell_characteristics(context: EvaluationContext, _metrics: _Tree, _shown: _Tree) -> _Told:
@@ -129,9 +133,16 @@ def _tell_parts(context: EvaluationContext, metrics: _Tree, shown: _Tree) -> _To
             f"Of {shown['n']} images the model was trained or chosen on {seen}, or on others of "
             f"their patients{apart}."
         )
+    parts = context.data_summary.get("characteristics", {}).values()
+    unknown = sum(part.get("images_of_unknown_patients") or 0 for part in parts)
+    if unknown:
+        return ItemStatus.PARTLY, (
+            "The model was trained on none of these images. Of "
+            f"{unknown} the patient is not known, so that nobody can say whether it was trained on "
+            "others of theirs."
+        )
     return ItemStatus.REPORTED, (
-        "The model was trained on none of these images, nor on others of their patients, as far as "
-        "patients are known."
+        "The model was trained on none of these images, nor on others of their patients."
     )
 
 

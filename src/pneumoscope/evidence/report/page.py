@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,7 @@ def write_report(
     split: str,
     context: EvaluationContext,
     figures: dict[str, Path],
-    tiles: list[GalleryTile],
+    tiles: Sequence[GalleryTile],
 ) -> None:
     """Write `report.html`, which fetches nothing from elsewhere, and `report.json`."""
     shown = metrics[final][split]
@@ -96,7 +97,7 @@ def _render(
     split: str,
     context: EvaluationContext,
     figures: dict[str, Path],
-    tiles: list[GalleryTile],
+    tiles: Sequence[GalleryTile],
     items: list[ReportItem],
     flow: dict[str, int],
 ) -> str:

@@ -33,13 +33,6 @@ def write_robustness(out: Path, result: RobustnessResult) -> dict[str, Path]:
     return dict(zip(FIGURES, drawn, strict=True))
 
 
-def remove_robustness(out: Path) -> None:
-    """Remove what an earlier evaluation in this folder wrote: it would be taken for today's."""
-    names = [f"figures/{name}.{form}" for name in FIGURES.values() for form in ("png", "svg")]
-    for name in ("robustness.json", *names):
-        (out / name).unlink(missing_ok=True)
-
-
 def plot_robustness(result: RobustnessResult, folder: Path) -> Path:
     """Draw AUC, sensitivity and specificity against the strength of each shift."""
     title = (
