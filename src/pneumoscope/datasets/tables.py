@@ -136,9 +136,11 @@ def _load(path: Path) -> pl.DataFrame:
             return pl.read_parquet(path, glob=False)
         frame = pl.read_csv(path, infer_schema=False, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
+        advice = "save it as CSV in UTF-8, with commas, column names, and as many cells in a row"
+        if path.suffix.lower() == ".parquet":
+            advice = "write it anew, with every column once"
         raise DataError(
-            f"{path} cannot be read as a table ({_explain(error)}): save it as CSV in UTF-8, with "
-            "commas, a line of column names, and as many cells in every row."
+            f"{path} cannot be read as a table ({_explain(error)}): {advice}."
         ) from error
     for name in frame.columns:
         first, mark, _ = name.rpartition(_SECOND)
