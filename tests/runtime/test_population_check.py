@@ -39,7 +39,18 @@ def test_what_scores_above_the_limit_is_outside(rng):
         ({"PatientBirthDate": "20200301", "StudyDate": "20260301"}, 6),
         ({"PatientBirthDate": "20200302", "StudyDate": "20260301"}, 5 + 11 / 12),
         ({"PatientAge": "000Y", "PatientBirthDate": "20220301", "StudyDate": "20260301"}, 4),
+        ({"PatientAge": "45y"}, 45),  # no zero, and no capital
+        ({"PatientAge": "999Y"}, None),
         ({"PatientAge": "three"}, None),
+        ({"PatientBirthDate": "20780601", "StudyDate": "21230601"}, 45),  # both moved
+        (
+            {
+                "PatientBirthDate": "20200301",
+                "StudyDate": "20260301",
+                "AcquisitionDate": "19000101",
+            },
+            6,
+        ),
         ({"PatientBirthDate": "20220301"}, None),  # when was this?
         ({"PatientBirthDate": "20270101", "StudyDate": "20260301"}, None),
         ({"PatientBirthDate": "18000101", "StudyDate": "20260301"}, None),  # a stand-in

@@ -107,6 +107,7 @@ def test_a_reading_stands_beside_the_answer(api, submit):
         {"verdict": "comment", "comment": "  "},
         {"verdict": "correct", "label": "TUBERCULOSIS"},
         {"verdict": "comment", "comment": "x" * 5000},
+        {"verdict": "comment", "comment": "Seen.", "label": "NORMAL"},
     ],
 )
 def test_a_reading_that_says_nothing_is_refused(api, submit, said):
@@ -122,7 +123,7 @@ def test_a_reading_that_says_nothing_is_refused(api, submit, said):
         ("GET", "/api/v1/studies?limit=many", None, "limit in the query must be a valid integer;"),
         ("POST", "/api/v1/studies/{id}/readings", {}, "verdict in the body is missing;"),
         ("POST", "/api/v1/studies/{id}/readings", {"verdict": "?"}, "body must be 'agree', 'corr"),
-        ("POST", "/api/v1/studies/{id}/readings", [], "the body must be a valid dictionary"),
+        ("POST", "/api/v1/studies/{id}/readings", [], "the body must be a JSON object"),
         ("POST", "/api/v1/predictions", None, "file in the body is missing;"),
         ("POST", "/api/v1/predictions", {"file": 1}, "file in the body"),
     ],

@@ -110,5 +110,5 @@ def test_a_key_with_a_password_is_refused_without_asking_for_it(authority, tmp_p
         capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 2
-    assert "the key has no password" in done.stderr
+    assert "the key must not be locked by a password" in done.stderr
     assert "pass phrase" not in done.stdout + done.stderr

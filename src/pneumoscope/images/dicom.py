@@ -34,8 +34,10 @@ from pneumoscope.images.radiograph import (
 
 #: No radiograph is older than the X-ray.
 _FIRST_RADIOGRAPH = date(1895, 11, 8)
-#: PS3.5 6.2, value representation AS; how many of its units make a year.
-_AGE = re.compile(r"(\d{3})([DWMY])")
+#: Where the day of a radiograph stands, the more exact first.
+_DAYS = ("AcquisitionDate", "StudyDate")
+#: PS3.5 6.2, value representation AS (some leave the zeros out); how many of its units make a year.
+_AGE = re.compile(r"(\d{1,3})([DWMY])")
 _A_YEAR = {"D": 365.2425, "W": 365.2425 / 7, "M": 12, "Y": 1}
 #: In years; nobody reached it yet.
 _OLDEST = 125
@@ -130,31 +132,35 @@ def _open(data: bytes, label: str) -> Iterator[Dataset]:
 
 def _find_date(dataset: Dataset) -> date | None:
     """Return the day of the acquisition, or else of the study; None where neither can be it."""
-    for keyword in ("AcquisitionDate", "StudyDate"):
-        try:
-            day = datetime.strptime(_text(dataset, keyword) or "", "%Y%m%d").date()  # PS3.5 6.2
-        except ValueError:
-            continue
-        if _FIRST_RADIOGRAPH <= day <= date.today():
+    for keyword in _DAYS:
+        day = _read_date(dataset, keyword)
+        if day is not None and _FIRST_RADIOGRAPH <= day <= date.today():
             return day
     return None
 
 
 def _find_age(dataset: Dataset) -> float | None:
     """Return the patient's age in years: as stated, or else from birth to this radiograph."""
-    stated = _AGE.fullmatch(_text(dataset, "PatientAge") or "")
-    if stated and stated[0] != "000Y":  # what writes nothing into the field
+    stated = _AGE.fullmatch((_text(dataset, "PatientAge") or "").upper())
+    if stated and stated[0] not in {"000Y", "999Y"}:  # what stands for nothing
         return int(stated[1]) / _A_YEAR[stated[2]]
-    day = _find_date(dataset)
+    born = _read_date(dataset, "PatientBirthDate")
+    # Who moves dates to hide them moves both, also into the future: what lies between stays true.
+    for keyword in _DAYS:
+        day = _read_date(dataset, keyword)
+        if born is None or day is None:
+            continue
+        months = 12 * (day.year - born.year) + day.month - born.month - (day.day < born.day)
+        if 0 <= months <= 12 * _OLDEST:  # others are stand-ins for a date
+            return months / 12
+    return None
+
+
+def _read_date(dataset: Dataset, keyword: str) -> date | None:
     try:
-        born = datetime.strptime(_text(dataset, "PatientBirthDate") or "", "%Y%m%d").date()
+        return datetime.strptime(_text(dataset, keyword) or "", "%Y%m%d").date()  # PS3.5 6.2
     except ValueError:
         return None
-    if day is None:
-        return None
-    months = 12 * (day.year - born.year) + day.month - born.month - (day.day < born.day)
-    # Other years are stand-ins of who removed the true date.
-    return months / 12 if 0 <= months <= 12 * _OLDEST else None
 
 
 def _check_inflation(data: bytes, label: str) -> None:

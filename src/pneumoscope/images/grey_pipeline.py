@@ -17,6 +17,9 @@ from pydicom.dataset import Dataset
 
 from pneumoscope.images.grey_values import GreyValues
 
+#: Steps of values that a window has at least.
+_CLOSED = 1e-6
+
 
 def render(stored: NDArray[np.generic], dataset: Dataset) -> NDArray[np.float64]:
     """Return each stored value's share of white, 0..1; bright is dense.
@@ -46,9 +49,9 @@ def measure(stored: NDArray[np.generic], dataset: Dataset) -> GreyValues | None:
     elif window.function == "SIGMOID":
         return None
     else:
-        # A window as narrow as a step between two values still needs two ends.
+        # A step between two values is a window that is all but closed.
         dark = window.centre - window.width / 2
-        ends = [dark, dark + max(window.width, abs(slope))]
+        ends = [dark, dark + max(window.width, _CLOSED * abs(slope))]
     # Values start at 0, and rise with what is bright, whichever way the file counts.
     if (slope > 0) != _is_inverse(dataset):
         values, intercept = whole - lowest, intercept + slope * lowest
@@ -60,7 +63,8 @@ def measure(stored: NDArray[np.generic], dataset: Dataset) -> GreyValues | None:
     return GreyValues(
         np.ascontiguousarray(values.astype(np.uint8 if bits == 8 else np.uint16)),
         bits,
-        window=(low, max(high, low + 1)),  # an image of one value has one end only
+        window=(low, high if high > low else low + 1),  # an image of one value has one end only
+        is_exact=window is not None and dataset.get("VOILUTFunction") == "LINEAR_EXACT",
         slope=slope,
         intercept=intercept,
     )

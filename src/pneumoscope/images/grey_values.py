@@ -17,6 +17,8 @@ class GreyValues:
     """Significant bits, 8 to 16: values lie in 0 .. 2**bits - 1."""
     window: tuple[float, float]
     """The values that the file wants black and white; they may lie outside those there are."""
+    is_exact: bool = False
+    """Whether the file says its window as LINEAR_EXACT, not as LINEAR (PS3.3 C.11.2.1.2.1)."""
     slope: float = 1.0
     """`slope * value + intercept` is the value in the file's own units; below 0 they fall."""
     intercept: float = 0.0

@@ -118,6 +118,8 @@ def _choose_label(study: Study, verdict: Verdict, label: str | None) -> str | No
     if label is not None and label not in LABELS:
         raise RecordError(f"A label is {' or '.join(LABELS)}, found {label!r}.")
     if verdict is Verdict.COMMENT:
+        if label is not None:
+            raise RecordError("A comment carries no label: correct the answer, or agree with it.")
         return None
     if study.status == Status.ERROR:
         raise RecordError("Nobody can see this image, since it cannot be read: comment on it only.")

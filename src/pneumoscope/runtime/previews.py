@@ -28,6 +28,8 @@ class RawPixels(NamedTuple):
     bits: int
     window: tuple[float, float]
     """The values that are black and white to begin with."""
+    is_exact: bool
+    """Whether the file says that as LINEAR_EXACT."""
     slope: float
     intercept: float
     """`slope * value + intercept` is a value in the file's own units."""
@@ -46,7 +48,9 @@ def unfold_pixels(data: bytes) -> RawPixels:
     grey = read_grey_values(data, name=_NAME)
     height, width = grey.values.shape
     raw = grey.values.astype("<u2" if grey.bits > 8 else np.uint8).tobytes()
-    return RawPixels(raw, width, height, grey.bits, grey.window, grey.slope, grey.intercept)
+    return RawPixels(
+        raw, width, height, grey.bits, grey.window, grey.is_exact, grey.slope, grey.intercept
+    )
 
 
 def draw_overlay(finding: Finding, size: tuple[int, int]) -> bytes:

@@ -30,6 +30,11 @@ RETRY_AFTER = 2
 
 #: Seconds after which a disk may have room again, or a database be back.
 _PATIENCE = 30
+#: What a validator's kinds of complaint are in our words.
+_KNOWN = {
+    "model_attributes_type": "must be a JSON object",
+    "extra_forbidden": "is nothing that is taken here",
+}
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _STATUS: dict[type[PneumoscopeError], int] = {
@@ -67,7 +72,10 @@ def add_handlers(app: FastAPI) -> None:
         errors = [
             {"pointer": "body", "detail": "is no JSON"}
             if entry["type"] == "json_invalid"
-            else {"pointer": "/".join(map(str, entry["loc"])), "detail": _spell(entry["msg"])}
+            else {
+                "pointer": "/".join(map(str, entry["loc"])),
+                "detail": _KNOWN.get(entry["type"]) or _spell(entry["msg"]),
+            }
             for entry in error.errors()
         ]
         where, _, name = errors[0]["pointer"].partition("/")

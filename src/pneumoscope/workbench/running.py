@@ -106,7 +106,7 @@ def _check_certificate(settings: Settings) -> None:
     except (OSError, ValueError) as error:
         raise ServiceError(
             f"{settings.certificate} and {settings.private_key} are no certificate with its key: "
-            "both are PEM files, and the key has no password."
+            "both are PEM files, and the key must not be locked by a password."
         ) from error
 
 

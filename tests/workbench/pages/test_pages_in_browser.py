@@ -218,14 +218,57 @@ def test_what_a_dicom_window_hides_can_be_looked_at(page, address, file, make_di
     expect(look).to_contain_text("60 × 80, 12 bit")
     expect(look).to_contain_text("W 400 L 3000")  # as the file says it
     _expect_centre(page, lambda c: c == [0, 0, 0, 255])  # 1,900, where 2,800 is black
-    page.locator("#level").fill("-100")
-    expect(look).to_contain_text("W 400 L 2402")
-    page.locator("#width").fill("300")
-    expect(look).to_contain_text("W 1198 L 2402")
-    shown = round(255 * (1900 - 1802.5) / 1197)
+    page.locator("#level").fill("25")  # per cent of 0 to 4,095
+    expect(look).to_contain_text("W 400 L 1948")
+    page.locator("#width").fill("10")
+    expect(look).to_contain_text("W 820 L 1948")
+    shown = round(255 * (1900 - 1538) / 819)
     _expect_centre(page, lambda c: abs(c[0] - shown) <= 1)
+    page.keyboard.press("w")
+    page.keyboard.press("Shift+ArrowUp")  # from where it is, and no leap
+    expect(look).not_to_contain_text("L 1948")
+    _expect_centre(page, lambda c: 100 < c[0] < 160)
     page.keyboard.press("Backspace")
     expect(look).to_contain_text("W 400 L 3000")
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"WindowCenter": 2000, "WindowWidth": 3000}, "W 3000 L 2000"),
+        ({"WindowCenter": 2000, "WindowWidth": 3000, "VOILUTFunction": "LINEAR_EXACT"},
+         "W 3000 L 2000"),
+        ({"WindowCenter": 1.5, "WindowWidth": 3, "VOILUTFunction": "LINEAR_EXACT",
+          "RescaleSlope": 0.001, "RescaleIntercept": 0}, "W 3 L 1.5"),
+        ({"WindowCenter": 2000, "WindowWidth": 1}, "W 1 L 2000"),
+        ({"WindowCenter": 20000, "WindowWidth": 100}, "W 100 L 20000"),
+    ],
+)  # fmt: skip
+def test_a_window_is_told_as_its_file_says_it(page, address, file, make_dicom, rng, facts, said):
+    pixels = rng.integers(0, 4096, (64, 64)).astype(np.uint16)
+    scan = make_dicom(pixels, BitsStored=12, **facts)
+    _open(page, address, file("scan.dcm", Decision.NORMAL, 0.1, data=scan))
+    expect(page.locator("#stage [data-part=look]")).to_contain_text(f"·  {said}")
+
+
+def test_a_prior_has_a_window_of_its_own(page, address, file, make_dicom, rng):
+    pixels = rng.integers(1000, 3000, (64, 64)).astype(np.uint16)
+    for day, name in enumerate(("old.dcm", "new.dcm")):
+        scan = make_dicom(
+            pixels + day, BitsStored=12, WindowCenter=2000, WindowWidth=(4096, 20)[day]
+        )
+        study = file(name, Decision.NORMAL, 0.1, data=scan, patient="W-1", days=1 - day)
+    _open(page, address, study)
+    page.keyboard.press("w")
+    page.keyboard.press("s")
+    prior = page.locator("#prior [data-part=look]")
+    expect(prior).to_contain_text("W 4096 L 2000")
+    page.keyboard.press("Shift+ArrowRight")  # both are changed alike
+    expect(prior).not_to_contain_text("W 4096")
+    width = int(prior.inner_text().partition("W ")[2].split()[0])
+    main = page.locator("#stage [data-part=look]").inner_text()
+    assert 1 < width / 4096 < 1.1
+    assert 1950 < int(main.partition("W ")[2].split()[0]) < 2200
 
 
 def test_the_image_is_zoomed_moved_and_turned(page, address, ward):
@@ -467,7 +510,7 @@ def test_what_could_not_be_read_in_a_zip_is_not_counted_as_answered(page, addres
     page.set_input_files("#files", [packed])
     said = page.locator("#rows > li > .said")
     expect(said).to_have_text("2 answered, 2 could not be read", timeout=90_000)
-    expect(page.locator("#sum")).to_have_text("1 of 1 done with 2 images that could not be read")
+    expect(page.locator("#sum")).to_have_text("1 of 1 done with 2 files that could not be read")
 
 
 @pytest.mark.parametrize("page", [390], indirect=True)

@@ -63,8 +63,9 @@ async def show_pixels(service: ServiceDependency, study_id: str) -> Response:
     """Return all grey values, uint8 or little-endian uint16, row by row; the higher, the denser.
 
     Width, height and significant bits stand in the headers X-Width, X-Height and X-Bits; the values
-    that the file wants black and white in X-Window-Low and X-Window-High. X-Rescale-Slope times a
-    value plus X-Rescale-Intercept is the value in the file's own units.
+    that the file wants black and white in X-Window-Low and X-Window-High, and in X-Window-Function
+    whether it says them as DICOM's LINEAR or LINEAR_EXACT. X-Rescale-Slope times a value plus
+    X-Rescale-Intercept is the value in the file's own units.
     """
     sha256 = await run_sync(_find_image, service, study_id)
     data = await run_sync(service.record.images.get, sha256)
@@ -77,6 +78,7 @@ async def show_pixels(service: ServiceDependency, study_id: str) -> Response:
         "X-Bits": raw.bits,
         "X-Window-Low": raw.window[0],
         "X-Window-High": raw.window[1],
+        "X-Window-Function": "LINEAR_EXACT" if raw.is_exact else "LINEAR",
         "X-Rescale-Slope": raw.slope,
         "X-Rescale-Intercept": raw.intercept,
     }

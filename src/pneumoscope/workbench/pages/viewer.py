@@ -22,7 +22,7 @@ from pneumoscope.records import (
     list_priors,
     list_readings,
 )
-from pneumoscope.runtime import CAPTION, Status
+from pneumoscope.runtime import CAPTION, Status, WarningCode
 from pneumoscope.workbench.calibration_part import read_calibration_part
 from pneumoscope.workbench.dependencies import get_service, get_study
 from pneumoscope.workbench.pages.layout import render
@@ -54,6 +54,8 @@ def show_study(request: Request, study_id: str, selection: Selected) -> HTMLResp
             "earlier": _list_earlier(session, study),
             "sharers": _count_sharers(session, study),
         }
+    # The calibration part says nothing about people of another population.
+    comparable = same and WarningCode.OUTSIDE_POPULATION not in context["warnings"]
     return render(
         request,
         "viewer.html",
@@ -64,7 +66,7 @@ def show_study(request: Request, study_id: str, selection: Selected) -> HTMLResp
         labels=LABELS,
         caption=CAPTION,
         points=predictor.operating_points if same else {},
-        similar=_find_similar(predictor, study) if same else None,
+        similar=_find_similar(predictor, study) if comparable else None,
         other_model=prediction is not None and not same,
     )
 

@@ -5,9 +5,10 @@ import { request } from "./api.js";
 /**
  * Fetch the pixels of a study; `onBitmap(bitmap)` hears of every new look.
  *
- * Returns `{width, height, bits, range, asked, slope, intercept, look(window), close()}`: `range`
+ * Returns `{width, height, bits, range, asked, exact, slope, intercept, look(window), close()}`: `range`
  * are the grey levels that most of the image lies between, `asked` those that its file wants black
- * and white, and `slope * level + intercept` is a level in the file's own units.
+ * and white, `exact` whether it says its width as DICOM's LINEAR_EXACT does, and
+ * `slope * level + intercept` is a level in the file's own units.
  */
 export async function openPixels(studyId, onBitmap) {
   const response = await request(`/api/v1/studies/${studyId}/pixels`);
@@ -17,6 +18,7 @@ export async function openPixels(studyId, onBitmap) {
     asked: { low: read("X-Window-Low"), high: read("X-Window-High") },
     slope: read("X-Rescale-Slope"),
     intercept: read("X-Rescale-Intercept"),
+    exact: response.headers.get("X-Window-Function") === "LINEAR_EXACT",
   };
   const buffer = await response.arrayBuffer();
   const worker = new Worker("/static/window_worker.js", { type: "module" });

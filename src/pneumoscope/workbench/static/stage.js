@@ -5,8 +5,9 @@ import { openPixels } from "./pixels.js";
 import { Viewport } from "./viewport.js";
 
 export class Stage {
-  /** The window in shares of the one that the file asks for, so that two images can have the same. */
-  window = { level: 0.5, width: 1, invert: false };
+  /** In grey levels of the image; none before it is open. */
+  #window = { level: 0, width: 1 };
+  #inverted = false;
   #pixels = null;
   #opening = 0;
   #caption = "";
@@ -46,9 +47,14 @@ export class Stage {
         this.viewport.bitmap = bitmap;
         this.part("said").hidden = true;
       });
-      if (turn !== this.#opening) pixels.close();
-      else this.#pixels = pixels;
-      this.look({});
+      if (turn !== this.#opening) {
+        pixels.close();
+        return;
+      }
+      this.#pixels = pixels;
+      const inverted = this.#inverted;
+      this.reset();
+      this.inverted = inverted;
     } catch (error) {
       showError(this.part("said"), error);
     }
@@ -63,31 +69,62 @@ export class Stage {
     this.part("look").textContent = "";
   }
 
-  /** Change the window; where the image has fewer levels than asked for, it is kept sane. */
-  look(window) {
-    Object.assign(this.window, window);
+  /** Begin again with the window that the file asks for. */
+  reset() {
+    this.#inverted = false;
     if (!this.#pixels) return;
-    const { level, width } = this.#levels();
-    this.#pixels.look({ level, width: Math.max(1, width), invert: this.window.invert });
-    this.#tell();
-  }
-
-  /** Return the window that uses the screen's range for all but the darkest and brightest. */
-  findWindow() {
-    if (!this.#pixels) return {};
-    const { range, asked } = this.#pixels;
-    const whole = asked.high - asked.low;
-    return {
-      level: ((range.low + range.high) / 2 - asked.low) / whole,
-      width: Math.max(1, range.high - range.low) / whole,
-    };
-  }
-
-  /** Return the window in grey levels of the image. */
-  #levels() {
     const { low, high } = this.#pixels.asked;
-    const { level, width } = this.window;
-    return { level: low + level * (high - low), width: width * (high - low) };
+    this.#look({ level: (low + high) / 2, width: high - low });
+  }
+
+  /** Take the window that uses the screen's range for all but the darkest and brightest. */
+  fitWindow() {
+    if (!this.#pixels) return;
+    const { low, high } = this.#pixels.range;
+    this.#look({ level: (low + high) / 2, width: Math.max(1, high - low) });
+  }
+
+  /**
+   * Change the window: its width by a factor, its level by a share of its width. So the same act
+   * does the same to two images, whatever their grey levels are.
+   */
+  changeWindow({ factor = 1, shift = 0 }) {
+    const { level, width } = this.#window;
+    this.#look({ level: level + shift * width, width: width * factor });
+  }
+
+  set inverted(inverted) {
+    this.#inverted = inverted;
+    this.#look(this.#window);
+  }
+
+  get inverted() {
+    return this.#inverted;
+  }
+
+  /** The window as shares, 0..1, of all levels that there are or that the file asks for. */
+  get shares() {
+    if (!this.#pixels) return { level: 0.5, width: 1 };
+    const { first, whole } = this.#extent();
+    return { level: (this.#window.level - first) / whole, width: this.#window.width / whole };
+  }
+
+  #extent() {
+    const { bits, asked } = this.#pixels;
+    const first = Math.min(0, asked.low);
+    return { first, whole: Math.max(2 ** bits - 1, asked.high) - first };
+  }
+
+  #look({ level, width }) {
+    if (!this.#pixels) return;
+    const { first, whole } = this.#extent();
+    const { low, high } = this.#pixels.asked;
+    this.#window = {
+      level: Math.min(first + whole, Math.max(first, level)),
+      width: Math.min(whole, Math.max(Math.min(1, high - low), width)),
+    };
+    this.#pixels.look({ ...this.#window, invert: this.#inverted });
+    this.#tell();
   }
 
   async loadMap(predictionId) {
@@ -115,13 +152,16 @@ export class Stage {
 
   #tell() {
     if (!this.#pixels || !this.viewport.bitmap) return;
-    const { width, height, bits, slope, intercept } = this.#pixels;
-    const window = this.#levels();
+    const { width, height, bits, slope, intercept, exact } = this.#pixels;
+    // DICOM's usual window counts one more than its ends are apart (PS3.3 C.11.2.1.2.1): all of 8
+    // bits is W 256 L 128.
+    const one = exact ? 0 : 1;
+    const digits = Math.min(6, Math.max(0, Math.ceil(-Math.log10(Math.abs(slope)))));
+    const write = (value) => String(Number(value.toFixed(digits)));
     this.part("look").textContent =
       `${width} × ${height}, ${bits} bit  ·  ${Math.round(100 * this.viewport.scale)} %  ·  ` +
-      // As DICOM counts (PS3.3 C.11.2.1.2.1): all of 8 bits is W 256 L 128.
-      `W ${Math.round(Math.abs(slope) * window.width + 1)} ` +
-      `L ${Math.round(slope * window.level + intercept + 0.5)}` +
-      (this.window.invert ? "  ·  inverted" : "");
+      `W ${write(Math.abs(slope) * this.#window.width + one)} ` +
+      `L ${write(slope * this.#window.level + intercept + one / 2)}` +
+      (this.#inverted ? "  ·  inverted" : "");
   }
 }

@@ -70,8 +70,8 @@ function countUp() {
     const all = [...rows.children];
     const count = (state) => all.filter((row) => row.dataset.state === state).length;
     const unreadable = all.reduce((total, row) => total + Number(row.dataset.unreadable ?? 0), 0);
-    const images = unreadable === 1 ? "1 image" : `${unreadable} images`;
-    const among = unreadable ? ` with ${images} that could not be read` : "";
+    const files = unreadable === 1 ? "1 file" : `${unreadable} files`;
+    const among = unreadable ? ` with ${files} that could not be read` : "";
     const parts = [`${count("done")} of ${all.length} done${among}`];
     if (count("failed")) parts.push(`${count("failed")} failed`);
     sum.textContent = parts.join(", ");
@@ -190,7 +190,7 @@ function finish(place) {
     return;
   }
   row.element.dataset.state = "done";
-  row.element.dataset.unreadable = unreadable;
+  row.element.dataset.unreadable = unreadable + errors;
   row.bar.hidden = true;
   if (!row.more.hidden) {
     const parts = [`${studies - unreadable - deleted} answered`];
@@ -252,7 +252,11 @@ for (const id of ["files", "folder"]) {
   });
 }
 document.getElementById("clear").addEventListener("click", () => {
-  for (const row of [...rows.children]) if (row.dataset.state === "done") row.remove();
+  for (const row of [...rows.children]) {
+    const { state } = row.dataset;
+    const isOver = state === "failed" && row.querySelector(".retry").hidden;
+    if (state === "done" || isOver) row.remove();
+  }
   countUp();
 });
 addEventListener("beforeunload", (event) => {

@@ -30,38 +30,44 @@ function each(act) {
   share(main);
 }
 
-function look(window) {
-  for (const stage of stages) stage.look(window);
-  showWindow();
-}
-
-/** Each image gets the window that it itself asks for. */
-function lookByItself() {
-  for (const stage of stages) stage.look(stage.findWindow());
+function eachStage(act) {
+  for (const stage of stages) act(stage);
   showWindow();
 }
 
 function showWindow() {
-  find("width").value = 100 * main.window.width;
-  find("level").value = 100 * main.window.level;
-  find("invert").setAttribute("aria-pressed", String(main.window.invert));
+  const { level, width } = main.shares;
+  find("width").value = 100 * width;
+  find("level").value = 100 * level;
+  find("invert").setAttribute("aria-pressed", String(main.inverted));
 }
 
+/** Pixels of the page to the right widen the window, pixels down raise its level. */
 function shiftWindow(dx, dy) {
-  const { level, width } = main.window;
-  look({
-    level: Math.min(2, Math.max(-1, level + dy / 600)),
-    width: Math.min(3, Math.max(0.005, width + dx / 600)),
-  });
+  eachStage((stage) => stage.changeWindow({ factor: Math.exp(dx / 200), shift: dy / 300 }));
+}
+
+/** Bring the window of the main image to these shares, and change the other alike. */
+function slide({ level, width }) {
+  const now = main.shares;
+  const shift = ((level ?? now.level) - now.level) / now.width;
+  eachStage((stage) => stage.changeWindow({ factor: (width ?? now.width) / now.width, shift }));
+}
+
+function fitWindows() {
+  eachStage((stage) => stage.fitWindow());
 }
 
 function reset() {
   each((viewport) => viewport.change({ zoom: 1, x: 0.5, y: 0.5, turns: 0 }));
-  look({ level: 0.5, width: 1, invert: false });
+  eachStage((stage) => stage.reset());
 }
 
 function invert() {
-  look({ invert: !main.window.invert });
+  const inverted = !main.inverted;
+  eachStage((stage) => {
+    stage.inverted = inverted;
+  });
 }
 
 for (const stage of stages) {
@@ -84,13 +90,13 @@ const tools = {
   fit: () => each((viewport) => viewport.change({ zoom: 1, x: 0.5, y: 0.5 })),
   actual: () => each((viewport) => viewport.zoomBy(1 / viewport.scale)),
   turn: () => each((viewport) => viewport.turn()),
-  auto: lookByItself,
+  auto: fitWindows,
   invert,
   reset,
 };
 for (const [name, act] of Object.entries(tools)) find(name).addEventListener("click", act);
-find("width").addEventListener("input", ({ target }) => look({ width: target.value / 100 }));
-find("level").addEventListener("input", ({ target }) => look({ level: target.value / 100 }));
+find("width").addEventListener("input", ({ target }) => slide({ width: target.value / 100 }));
+find("level").addEventListener("input", ({ target }) => slide({ level: target.value / 100 }));
 
 // -- a prior study beside it ------------------------------------------------------------------
 
@@ -107,7 +113,7 @@ function compare(button) {
     prior.close();
     return;
   }
-  prior.window = { ...main.window };
+  prior.inverted = main.inverted;
   const when = button.querySelector("b").textContent;
   prior.name(`Same patient, ${when}: ${button.dataset.name}`);
   prior.open(button.dataset.id).then(() => share(main));
@@ -199,6 +205,6 @@ function showDeleted() {
 
 main.name(study.dataset.title);
 if (study.dataset.status === "error") showUnreadable();
-else main.open(id);
+else main.open(id).then(showWindow);
 prepareDeletion({ id, onGone: showDeleted });
 watchStudies({ onStudy: (changed) => changed === id && follow(), onReturn: follow });
