@@ -19,6 +19,7 @@ from pneumoscope.datasets import (
     describe_leak,
     parse_ratios,
 )
+from pneumoscope.datasets.dealing import deal_groups
 from pneumoscope.datasets.manifest import _name_blocks
 from pneumoscope.datasets.splits import take_part
 from pneumoscope.errors import DataError
@@ -271,3 +272,25 @@ def test_a_split_by_image_does_not_depend_on_where_the_folder_lies() -> None:
     one = assign_splits(frame, grouping=Grouping.IMAGE)["split"]
     other = assign_splits(moved.reverse(), grouping=Grouping.IMAGE)["split"].reverse()
     assert one.to_list() == other.to_list()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_part_has_its_share_of_patients_with_many_images(seed):
+    """A test part of nothing but patients with one image would be a test of other patients."""
+    sizes = [1] * 400 + [2] * 60 + [6] * 30 + [20] * 10
+    keys = [str(key) for key, size in enumerate(sizes) for _ in range(size)]
+    shares = {"train": 0.8, "val": 0.1, "test": 0.1}
+    chosen = deal_groups(keys, ["PNEUMONIA"] * len(keys), shares, seed)
+    for part, share in shares.items():
+        images = [key for key, place in zip(keys, chosen, strict=True) if place == part]
+        assert len(images) == pytest.approx(share * len(keys), abs=1)
+        for size in (1, 2, 6, 20):
+            patients = {key for key in images if sizes[int(key)] == size}
+            assert len(patients) == pytest.approx(share * sizes.count(size), rel=0.2, abs=1)
+
+
+def test_a_patient_that_no_small_part_has_room_for_goes_to_the_large_one():
+    keys = ["large"] * 30 + [f"small {n}" for n in range(70)]
+    chosen = deal_groups(keys, ["NORMAL"] * 100, {"val": 0.1, "test": 0.1, "train": 0.8}, 0)
+    assert chosen[0] == "train"
+    assert [chosen.count(part) for part in ("val", "test", "train")] == [10, 10, 80]

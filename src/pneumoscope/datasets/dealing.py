@@ -64,7 +64,11 @@ def name_units(frame: pl.DataFrame, grouping: Grouping) -> pl.Series:
 def deal_groups(
     keys: Sequence[str], labels: Sequence[str], shares: Mapping[str, float], seed: int
 ) -> list[str]:
-    """Deal groups out, largest first, each to the part that lacks most of its label.
+    """Deal groups out, largest first, each to the part that lacks the largest share of its label.
+
+    So every part gets its share of the large groups too: patients with many images are another
+    kind of patient, and a test part without them would be another test. A group goes where there
+    is room for it, if there is such a part.
 
     Parameters
     ----------
@@ -86,9 +90,16 @@ def deal_groups(
     chosen: dict[str, str] = {}
     for key, n, positives in table.select("key", "n", "positives").iter_rows():
         label = LABELS[1] if 2 * positives >= n else LABELS[0]
-        part = max(
-            (p for p in shares if shares[p] > 0),
-            key=lambda p: (shares[p] * totals[label] - got[p][label]) / shares[p] ** 0.5,
+        lacking = {
+            part: share * totals[label] - got[part][label]
+            for part, share in shares.items()
+            if share > 0
+        }
+        roomy = [part for part, lack in lacking.items() if lack >= n]
+        part = (
+            max(roomy, key=lambda part: lacking[part] / shares[part])
+            if roomy
+            else max(lacking, key=lacking.__getitem__)
         )
         chosen[key] = part
         got[part][LABELS[1]] += positives
