@@ -3,7 +3,8 @@
     python scripts/evidence/summarise_protocols.py runs/evidence --outcomes docs/data/protocols.csv
 
 Runs are folders RECIPE-GROUP-SEED. Numbers are of the test part at the threshold that validation
-chose; `leaked` are test images whose patient, or a copy, is in train, `clean` the others. With
+chose; `leaked` are test images whose patient, or a copy, is in train, `clean` the others;
+`several` are those whose patient has other images, wherever they are, `one` the others. With
 --outcomes, what the file holds of other runs is shown too, and the file then holds these as well:
 the runs take days of one machine, and may be made on several.
 """
@@ -41,21 +42,29 @@ class Outcome:
     leaked_share: float
     sensitivity_leaked: float | None
     sensitivity_clean: float | None
+    several_share: float | None = None
+    """Of the pneumonias: of patients, copies counted as theirs, with more images than this one."""
+    sensitivity_several: float | None = None
+    sensitivity_one: float | None = None
 
 
 def judge_run(run: Path, recipe: str, group: str, seed: int) -> Outcome:
     """Return what a finished run gives on its test part."""
     test = pl.read_csv(run / "predictions.csv").filter(split="test")
     test = test.filter(stage=test["stage"][-1])  # the final stage
-    marked = mark_leaked(read_manifest(run / "manifest.parquet"))
+    manifest = read_manifest(run / "manifest.parquet")
+    marked = mark_leaked(manifest).with_columns((pl.len().over("group") > 1).alias("several"))
     leaks = (pl.col("patient_in_train") | pl.col("copy_in_train")).fill_null(False).alias("leaked")
     columns = ("patient_in_train", "copy_in_train")
-    test = test.drop(columns, strict=False).join(marked.select("path", *columns), on="path")
+    test = test.drop(columns, strict=False).join(
+        marked.select("path", "several", *columns), on="path"
+    )
     test = test.with_columns(leaks)
     labels = (test["label"] == "PNEUMONIA").to_numpy()
     probability = test["probability"].to_numpy()
     threshold = _read_threshold(run)
     called, leaked = probability >= threshold, test["leaked"].to_numpy()
+    several = test["several"].to_numpy()
 
     def find_share(rows: np.ndarray) -> float | None:
         return float(called[rows].mean()) if rows.any() else None
@@ -73,6 +82,9 @@ def judge_run(run: Path, recipe: str, group: str, seed: int) -> Outcome:
         leaked_share=float(leaked.mean()),
         sensitivity_leaked=find_share(labels & leaked),
         sensitivity_clean=find_share(labels & ~leaked),
+        several_share=float(several[labels].mean()),
+        sensitivity_several=find_share(labels & several),
+        sensitivity_one=find_share(labels & ~several),
     )
 
 
@@ -131,8 +143,8 @@ def main() -> None:
     print(
         "| recipe | split by | seeds | AUC | sensitivity | specificity | missed | leaked |", end=""
     )
-    print(" sensitivity, leaked | clean |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print(" sensitivity, leaked | clean | with several images | sensitivity on these | with one |")
+    print("|---" * 13 + "|")
     for recipe in sorted({recipe for recipe, _ in found}):
         for group in _GROUPS:
             runs = found.get((recipe, group), [])
@@ -146,7 +158,8 @@ def main() -> None:
                 missed,
                 f"{np.mean([run.leaked_share for run in runs]):.0%}",
                 *(_tell([getattr(run, name) for run in runs])
-                  for name in ("sensitivity_leaked", "sensitivity_clean")),
+                  for name in ("sensitivity_leaked", "sensitivity_clean", "several_share",
+                               "sensitivity_several", "sensitivity_one")),
             ]  # fmt: skip
             print(f"| {' | '.join(cells)} |")
 
