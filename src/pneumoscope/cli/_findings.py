@@ -143,7 +143,7 @@ def print_notes(predictor: Answerer) -> None:
         assert predictor.rule_out is not None
         assert predictor.rule_in is not None
         low, high = predictor.rule_out, predictor.rule_in
-        rest = f", between {_colour('REFER', 0)}: a person must look."
+        rest = f", between {_colour('REFER', 0)}: a person must look." if low < high else "."
     typer.echo(
         f"Below {format_probability(low)} {_colour('NORMAL', 0)}, "
         f"from {format_probability(high)} on {_colour('PNEUMONIA', 0)}" + rest
