@@ -80,7 +80,7 @@ MISUSE = [
     ("evaluate BUNDLE PHANTOMS --out new --split tset", "takes train, val, test or all"),
     ("evaluate BUNDLE PHANTOMS --out PHANTOMS", "holds other things"),
     ("evaluate BUNDLE PHANTOMS --out new --layout heap", "'heap' is not one of"),
-    ("evaluate BUNDLE PHANTOMS --out new --compare EMPTY", "--compare takes the folder of an"),
+    ("evaluate BUNDLE PHANTOMS --out new --compare EMPTY", "holds no finished evaluation"),
     ("evaluate BUNDLE PHANTOMS --out new --compare nowhere.csv", "nowhere.csv is not a readable"),
     ("evaluate BUNDLE PHANTOMS --out new --subgroup sex", "no column 'sex' to make subgroups of"),
     ("evaluate BUNDLE PHANTOMS --out new --prevalence 5", "between 0 and 1, such as 0.05"),
