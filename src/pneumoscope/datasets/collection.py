@@ -76,14 +76,11 @@ def _check_classes(collection: Collection) -> str:
     counts = Counter(item.label for item in collection.items)
     described = ", ".join(f"{counts[label]} {label}" for label in LABELS)
     if any(counts[label] < 2 for label in LABELS):
+        missing = len(counts) < len(LABELS)
+        advice = " If the disease has another name, say it with --positive." if missing else ""
         raise DataError(
             f"{collection.root} has {described}: two classes with at least 2 images each are "
-            "needed."
-            + (
-                ""
-                if all(counts.values()) and len(counts) == len(LABELS)
-                else " If the disease has another name, say it with --positive."
-            )
+            f"needed.{advice}"
         )
     return described
 

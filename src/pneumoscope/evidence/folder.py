@@ -13,12 +13,11 @@ from pneumoscope.errors import DataError
 
 def check_out(out: Path, ours: Container[str]) -> None:
     """Raise `DataError` where a folder for results is a file, or holds others than `ours`."""
-    for place in (out, *out.parents):
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is a file: --out takes a folder.")
+    for place in out.parents:
         if place.is_file():
-            below = (
-                " a folder within it cannot be made" if place != out else " --out takes a folder"
-            )
-            raise DataError(f"{place} is a file:{below}.")
+            raise DataError(f"{place} is a file: a folder within it cannot be made.")
     there = [path.name for path in out.iterdir()] if out.exists() else []
     foreign = [name for name in there if name not in ours and not name.startswith(STAGING)]
     if foreign:
