@@ -90,7 +90,7 @@ def test_every_step_is_explained(committed):
 
 @pytest.mark.slow
 def test_the_notebook_runs_from_top_to_bottom(committed, tmp_path, monkeypatch):
-    settings = {"IMAGES": 60, "START_IMAGES": 60, "START_EPOCHS": 1, "SIZE": 64}
+    settings = {"IMAGES": 80, "START_IMAGES": 60, "START_EPOCHS": 1, "SIZE": 64}
     for name, value in settings.items():
         monkeypatch.setenv(f"PNEUMOSCOPE_NOTEBOOK_{name}", str(value))
     monkeypatch.delenv("PNEUMOSCOPE_DATA", raising=False)

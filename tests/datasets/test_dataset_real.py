@@ -52,4 +52,4 @@ def test_the_whole_set_is_described_and_split_without_tearing_patients(found: Co
         for label, total in (("NORMAL", 1349), ("PNEUMONIA", 3883)):
             assert counts["train"][label] == pytest.approx(0.8 * total, rel=0.03)
     by_image = assign_splits(manifest.frame, grouping=Grouping.IMAGE, seed=1)
-    assert count_leaked(by_image) > 200  # of 523: the widespread split
+    assert count_leaked(by_image) > 150  # of 523: the widespread split

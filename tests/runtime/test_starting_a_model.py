@@ -170,7 +170,7 @@ def test_a_precision_has_thresholds_of_its_own(bundle, tmp_path):
     exact = pneumoscope.load(offered).predict(SQUARES[0], "MONOCHROME2")
     assert exact.precision == "fp32"
     assert exact.threshold == info.operating_points["balanced"].threshold
-    assert finding.logit == pytest.approx(exact.logit, rel=0.03, abs=0.1)
+    assert finding.logit == pytest.approx(exact.logit, abs=0.3)  # noise, in 8 bits of mantissa
 
 
 def test_what_disagreed_is_refused_with_its_numbers(bundle, tmp_path):

@@ -45,7 +45,7 @@ def films(tmp_path_factory):
 
 def _open(page: Page, address: str, study: str) -> None:
     page.goto(f"{address}/studies/{study}")
-    expect(page.locator("#stage [data-part=said]")).to_be_hidden()
+    expect(page.locator("#stage [data-part=look]")).to_contain_text("×")
 
 
 def _sign_in(page: Page, address: str | None, name: str) -> None:
@@ -356,7 +356,7 @@ def test_who_was_signed_out_meanwhile_is_told_so_and_led_back(page, guarded):
     address, file = guarded
     study = f"/studies/{file('kept.png', Decision.NORMAL, 0.1)}"
     _sign_in(page, address + study, "ben")
-    expect(page.locator("#stage [data-part=said]")).to_be_hidden()
+    expect(page.locator("#stage [data-part=look]")).to_contain_text("×")
     page.context.clear_cookies()
     page.keyboard.press("p")
     page.keyboard.press("Enter")
@@ -374,7 +374,7 @@ def test_what_was_typed_when_the_session_ended_is_there_after_signing_in_until_i
     address, file = guarded
     study = f"{address}/studies/{file('kept.png', Decision.NORMAL, 0.1)}"
     _sign_in(page, study, "ben")
-    expect(page.locator("#stage [data-part=said]")).to_be_hidden()
+    expect(page.locator("#stage [data-part=look]")).to_contain_text("×")
     page.locator("#comment").fill("thrown away")
     page.locator("#comment").press("Escape")
     assert page.evaluate("sessionStorage.length") == 0
@@ -398,12 +398,12 @@ def test_who_signs_out_or_comes_after_finds_nothing_typed(page, guarded):
     address, file = guarded
     studies = [f"{address}/studies/{file(n, Decision.NORMAL, 0.1)}" for n in ("a.png", "b.png")]
     _sign_in(page, studies[0], "ben")
-    expect(page.locator("#stage [data-part=said]")).to_be_hidden()
+    expect(page.locator("#stage [data-part=look]")).to_contain_text("×")
     page.locator("#comment").fill("of ben")
     assert page.evaluate("sessionStorage.length") == 1
     page.context.clear_cookies()
     _sign_in(page, studies[1], "grace")
-    expect(page.locator("#stage [data-part=said]")).to_be_hidden()
+    expect(page.locator("#stage [data-part=look]")).to_contain_text("×")
     assert page.evaluate("sessionStorage.length") == 0
     page.locator("#comment").fill("of grace")
     assert page.evaluate("sessionStorage.length") == 1
@@ -416,6 +416,7 @@ def test_an_admin_deletes_a_study_by_a_second_act(page, guarded):
     address, file = guarded
     study = file("wrong-patient.png", Decision.NORMAL, 0.1)
     _sign_in(page, f"{address}/studies/{study}", "grace")
+    expect(page.locator("#stage [data-part=look]")).to_contain_text("×")
     page.get_by_text("Details").click()
     page.get_by_role("button", name="Delete this study").click()
     dialog = page.get_by_role("dialog")
@@ -434,7 +435,7 @@ def test_an_image_that_another_study_has_is_said_to_stay(page, guarded):
     address, file = guarded
     study = file("twice.png", Decision.NORMAL, 0.1)
     _sign_in(page, f"{address}/studies/{study}", "grace")
-    expect(page.locator("#stage [data-part=said]")).to_be_hidden()
+    expect(page.locator("#stage [data-part=look]")).to_contain_text("×")
     page.get_by_text("Details").click()
     dialog = page.get_by_role("dialog")
     for told in ("Its image stays: another study has", "Its image stays: 2 other studies have"):

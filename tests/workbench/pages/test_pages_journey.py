@@ -80,7 +80,7 @@ def test_from_sign_in_to_labels_for_training(page: Page, started, place, radiogr
     expect(first).to_contain_text("PNEUMONIA")
     page.keyboard.press("j")
     page.keyboard.press("Enter")
-    expect(page.locator("#stage [data-part=said]")).to_be_hidden()
+    expect(page.locator("#stage [data-part=look]")).to_contain_text("×")
     expect(page.locator(".similar")).to_contain_text("had pneumonia")
     page.keyboard.press("h")
     expect(page.locator("#stage [data-part=caption]")).to_be_visible()
