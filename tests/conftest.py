@@ -71,7 +71,7 @@ def write_dicom(
     for keyword, value in attributes.items():
         setattr(dataset, keyword, value)
     dataset.BitsStored = attributes.get("BitsStored", dataset.BitsAllocated)
-    dataset.HighBit = dataset.BitsStored - 1
+    dataset.HighBit = attributes.get("HighBit", dataset.BitsStored - 1)
     if compressed:
         dataset.PixelData = encapsulate([pixels])
     else:

@@ -339,6 +339,58 @@ def test_bits_above_the_stored_ones_are_ignored(
     np.testing.assert_array_equal(with_overlay.pixels, without.pixels)
 
 
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_unused_bits_below_the_stored_ones_are_dropped(
+    make_dicom: MakeDicom, dcmtk: Any, chest: np.ndarray, photometric: str
+) -> None:
+    facts = {"BitsStored": 12, "PhotometricInterpretation": photometric, **WINDOW}
+    lowest = make_dicom(chest, **facts)
+    highest = make_dicom(chest << 4, HighBit=15, **facts)
+    np.testing.assert_array_equal(read(highest).pixels, read(lowest).pixels)
+    np.testing.assert_array_equal(
+        read_grey_values(highest).values, read_grey_values(lowest).values
+    )
+    np.testing.assert_array_equal(dcmtk.render(highest), dcmtk.render(lowest))
+
+
+def test_bits_beyond_those_there_are_are_refused(make_dicom: MakeDicom, chest: np.ndarray) -> None:
+    for high in (10, 16):
+        with pytest.raises(ImageError, match=rf"12 bits below bit {high + 1} of 16 are no pixel"):
+            read(make_dicom(chest, BitsStored=12, HighBit=high))
+
+
+@pytest.mark.parametrize(
+    ("padding", "filled"),
+    [
+        ({"PixelPaddingValue": 60_000}, [60_000]),
+        ({"PixelPaddingValue": 5_000, "PixelPaddingRangeLimit": 4_990}, [4_990, 4_996, 5_000]),
+    ],
+    ids=["value", "range"],
+)
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_what_only_fills_the_frame_has_no_part_in_the_range(
+    make_dicom: MakeDicom,
+    chest: np.ndarray,
+    padding: dict[str, int],
+    filled: list[int],
+    photometric: str,
+) -> None:
+    plain = make_dicom(chest, PhotometricInterpretation=photometric)
+    padded = chest.copy()
+    padded[:4] = np.resize(filled, (4, 64))
+    padded[4, 0], padded[4, 1] = chest.min(), chest.max()
+    file = make_dicom(padded, PhotometricInterpretation=photometric, **padding)
+    np.testing.assert_array_equal(read(file).pixels[5:], read(plain).pixels[5:])
+    grey, wanted = read_grey_values(file), read_grey_values(plain)
+    ends = [[g.slope * end + g.intercept for end in g.window] for g in (grey, wanted)]
+    assert ends[0] == pytest.approx(ends[1])
+
+
+def test_a_frame_of_padding_alone_is_stretched_as_any(make_dicom: MakeDicom) -> None:
+    file = make_dicom(np.full((5, 5), 7, np.uint16), PixelPaddingValue=7)
+    assert not read(file).pixels.any()
+
+
 def test_a_flat_image_without_window_is_black(make_dicom: MakeDicom) -> None:
     assert not read(make_dicom(np.full((5, 5), 700, np.uint16))).pixels.any()
 
@@ -348,6 +400,8 @@ def test_a_flat_image_without_window_is_black(make_dicom: MakeDicom) -> None:
     [
         {"WindowCenter": None, "WindowWidth": None},
         {"WindowCenter": 2048},
+        {"WindowCenter": 0, "WindowWidth": 0},
+        {"PixelPaddingValue": None},
         {"WindowCenter": 100, "WindowWidth": None},
         {"VOILUTSequence": []},
         {"RescaleSlope": None, "RescaleIntercept": None},
@@ -376,8 +430,7 @@ def test_who_and_how_are_taken_from_the_header(make_dicom: MakeDicom, chest: np.
 @pytest.mark.parametrize(
     ("attributes", "sentence"),
     [
-        ({"WindowCenter": 10, "WindowWidth": 0}, "window of centre 10 and width 0 means nothing"),
-        ({"WindowCenter": 10, "WindowWidth": 0.5}, "width 0.5 means nothing"),
+        ({"WindowCenter": 10, "WindowWidth": 0.5}, "window of centre 10 and width 0.5 means"),
         (
             {"WindowCenter": 10, "WindowWidth": -3, "VOILUTFunction": "SIGMOID"},
             "width -3 means nothing",

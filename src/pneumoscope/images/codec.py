@@ -48,12 +48,22 @@ _PLUGINS = {
 
 
 def open_pixels(dataset: Dataset) -> NDArray[np.generic]:
-    """Return the stored values [H, W], or [H, W, 3] as RGB; pydicom's errors pass through."""
+    """Return the stored values [H, W], or [H, W, 3] as RGB; pydicom's errors pass through.
+
+    Old writers left unused bits below the stored ones (HighBit of PS3.5 8.1.1, since retired);
+    pydicom takes the lowest bits always.
+    """
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax in DECODER_DEPENDENCIES and _LABEL not in get_decoder(syntax).available_plugins:
         get_decoder(syntax).add_plugin(_LABEL, (__name__, "decode_frame"))
-    pixels: NDArray[np.generic] = pixel_array(dataset, decoding_plugin=_PLUGINS.get(syntax, ""))
-    return pixels
+    stored, above = int(dataset.BitsStored), int(dataset.get("HighBit", dataset.BitsStored - 1)) + 1
+    unused = 0 if syntax.is_compressed else above - stored  # a codec hands over the values alone
+    if unused < 0 or above > int(dataset.BitsAllocated):
+        raise ValueError(f"{stored} bits below bit {above} of {dataset.BitsAllocated} are no pixel")
+    pixels: NDArray[Any] = pixel_array(
+        dataset, decoding_plugin=_PLUGINS.get(syntax, ""), bits_stored=stored + unused
+    )
+    return pixels >> unused if unused else pixels
 
 
 def is_available(_syntax: str) -> bool:

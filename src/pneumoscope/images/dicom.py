@@ -47,7 +47,7 @@ def decode_dicom(data: bytes, label: str) -> Radiograph:
     """Decode the bytes of a DICOM file; `label` names it in errors.
 
     The windowed image fills `bits` = 8 for 8-bit storage, 16 otherwise. Where neither a VOI LUT nor
-    a window is given, the used range of values is stretched to the full range.
+    a window is given, the range of values that the image uses is stretched to the full range.
 
     Raises
     ------
@@ -100,27 +100,20 @@ def read_dicom_header(data: bytes) -> Header:
     ImageError
         They are damaged.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            _check_inflation(data, "The image")
-            dataset = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True)
-            return Header(_text(dataset, "PatientID"), _find_date(dataset))
-    except ImageError:
-        raise
-    except Exception as error:
-        raise ImageError(f"The header cannot be read: {describe_error(error)}.") from error
+    with _open(data, "The image", header_only=True) as dataset:
+        return Header(_text(dataset, "PatientID"), _find_date(dataset))
 
 
 @contextmanager
-def _open(data: bytes, label: str) -> Iterator[Dataset]:
+def _open(data: bytes, label: str, *, header_only: bool = False) -> Iterator[Dataset]:
     """Hand out a file's data set; whatever fails inside is an error of that file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom warns of every odd value it tolerates
             _check_inflation(data, label)
-            dataset = pydicom.dcmread(io.BytesIO(data))
-            _check_header(dataset, label)
+            dataset = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=header_only)
+            if not header_only:
+                _check_header(dataset, label)
             yield dataset
     except ImageError:
         raise

@@ -26,7 +26,8 @@ def render(stored: NDArray[np.generic], dataset: Dataset) -> NDArray[np.float64]
 
     Where neither a VOI LUT nor a window is given, the used range of values is stretched.
     """
-    share = _apply_voi(_apply_modality(stored, dataset), dataset)
+    values = _apply_modality(stored, dataset)
+    share = _apply_voi(values, values[_find_image(stored, dataset)], dataset)
     return 1 - share if _is_inverse(dataset) else share
 
 
@@ -45,7 +46,8 @@ def measure(stored: NDArray[np.generic], dataset: Dataset) -> GreyValues | None:
         slope, intercept = _find_rescale(dataset)
     lowest, highest = int(whole.min()), int(whole.max())
     if (window := _find_window(dataset)) is None:
-        ends = [slope * end + intercept for end in (lowest, highest)]
+        image = whole[_find_image(stored, dataset)]
+        ends = [slope * int(end) + intercept for end in (image.min(), image.max())]
     elif window.function == "SIGMOID":
         return None
     else:
@@ -89,15 +91,32 @@ def _find_rescale(dataset: Dataset) -> tuple[float, float]:
     return slope, intercept
 
 
-def _apply_voi(values: NDArray[np.float64], dataset: Dataset) -> NDArray[np.float64]:
-    """Return each value's share of white, 0..1: by look-up table, else window, else range."""
+def _find_image(stored: NDArray[np.generic], dataset: Dataset) -> NDArray[np.bool_]:
+    """Return where the image is: what only fills the frame has no part in its range of values.
+
+    A value that stands for padding, or a range of them (PS3.3 C.7.5.1.1.2). Where nothing else is
+    there, all is image.
+    """
+    value = dataset.get("PixelPaddingValue")
+    if value is None:
+        return np.ones(stored.shape, np.bool_)
+    limit = dataset.get("PixelPaddingRangeLimit")
+    low, high = sorted((int(value), int(value if limit is None else limit)))
+    image = (stored < low) | (stored > high)
+    return image if image.any() else ~image
+
+
+def _apply_voi(
+    values: NDArray[np.float64], image: NDArray[np.float64], dataset: Dataset
+) -> NDArray[np.float64]:
+    """Return each value's share of white, 0..1: by look-up table, else window, else image range."""
     if dataset.get("VOILUTSequence"):
         table, first, white = _open_table(dataset.VOILUTSequence[0], dataset)
         return table[_index(values, first, len(table))] / white
     if (window := _find_window(dataset)) is not None:
         return window.apply(values)
-    low, high = float(values.min()), float(values.max())
-    return (values - low) / (high - low if high > low else 1.0)
+    low, high = float(image.min()), float(image.max())
+    return np.clip((values - low) / (high - low if high > low else 1.0), 0, 1)
 
 
 class _Window(NamedTuple):
@@ -121,7 +140,7 @@ class _Window(NamedTuple):
 def _find_window(dataset: Dataset) -> _Window | None:
     """Return the window that a file states, as PS3.3 C.11.2.1.2 and C.11.2.1.3 define it."""
     centre, width = (_first(dataset, keyword) for keyword in ("WindowCenter", "WindowWidth"))
-    if centre is None or width is None:
+    if centre is None or width is None or width == 0:  # 0 is how some writers state none
         return None
     function = str(dataset.get("VOILUTFunction") or "LINEAR")
     narrowest = 1.0 if function == "LINEAR" else sys.float_info.min
