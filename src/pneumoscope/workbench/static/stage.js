@@ -52,9 +52,7 @@ export class Stage {
         return;
       }
       this.#pixels = pixels;
-      const inverted = this.#inverted;
-      this.reset();
-      this.inverted = inverted;
+      this.#takeAskedWindow();
     } catch (error) {
       showError(this.part("said"), error);
     }
@@ -72,9 +70,7 @@ export class Stage {
   /** Begin again with the window that the file asks for. */
   reset() {
     this.#inverted = false;
-    if (!this.#pixels) return;
-    const { low, high } = this.#pixels.asked;
-    this.#look({ level: (low + high) / 2, width: high - low });
+    this.#takeAskedWindow();
   }
 
   /** Take the window that uses the screen's range for all but the darkest and brightest. */
@@ -107,6 +103,12 @@ export class Stage {
     if (!this.#pixels) return { level: 0.5, width: 1 };
     const { first, whole } = this.#extent();
     return { level: (this.#window.level - first) / whole, width: this.#window.width / whole };
+  }
+
+  #takeAskedWindow() {
+    if (!this.#pixels) return;
+    const { low, high } = this.#pixels.asked;
+    this.#look({ level: (low + high) / 2, width: high - low });
   }
 
   #extent() {
