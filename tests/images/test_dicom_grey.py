@@ -347,9 +347,7 @@ def test_unused_bits_below_the_stored_ones_are_dropped(
     lowest = make_dicom(chest, **facts)
     highest = make_dicom(chest << 4, HighBit=15, **facts)
     np.testing.assert_array_equal(read(highest).pixels, read(lowest).pixels)
-    np.testing.assert_array_equal(
-        read_grey_values(highest).values, read_grey_values(lowest).values
-    )
+    np.testing.assert_array_equal(read_grey_values(highest).values, read_grey_values(lowest).values)
     np.testing.assert_array_equal(dcmtk.render(highest), dcmtk.render(lowest))
 
 
