@@ -125,6 +125,16 @@ def test_planted_faults_are_all_found(run, collection, tmp_path):
     assert page.count("data:image/jpeg") >= 4 + 2
 
 
+def test_images_that_show_nothing_are_named(run, collection, tmp_path, rng):
+    root = collection(splits=("train",))
+    blank = root / "train" / "NORMAL" / "blank.png"
+    Image.fromarray(rng.integers(120, 125, (64, 64), "u1")).save(blank)
+    answer = run("data", "audit", root, "--out", tmp_path / "out")
+    assert answer.code == 0, answer.err
+    assert _read(tmp_path / "out")["blank"] == [str(blank)]
+    assert f"1 image shows nothing ({blank}): take them out." in " ".join(answer.out.split())
+
+
 def test_a_size_that_tells_the_label_is_pointed_out(run, collection, tmp_path):
     root = collection(splits=("train",))
     for path in (root / "train" / "PNEUMONIA").iterdir():

@@ -21,6 +21,11 @@ from pneumoscope.evidence.audit.suspects import Judgement
 
 #: A feature that surely tells the labels apart better than this is pointed out.
 SHORTCUT_AUC = 0.6
+#: Standard deviation of the pixels, 0 to 1: a blank image with noise has less. The least of 5,232
+#: real radiographs has 0.077.
+_BLANK = 0.02
+#: So many paths are named in a sentence.
+_NAMED = 3
 #: Fewer images of a class than this in validation or test make wide intervals.
 _FEW = 50
 
@@ -54,6 +59,12 @@ class Audit:
         """Paths of images that could not be used, whether on disk or named in a table."""
         left_out = (*self.collection.skipped, *self.manifest.excluded)
         return [entry.path for entry in left_out if entry.is_image]
+
+    @property
+    def blank(self) -> list[str]:
+        """Paths of images that were read and show nothing."""
+        is_blank = self.features["contrast"] < _BLANK
+        return self.manifest.frame["path"].filter(is_blank).to_list()
 
     @property
     def cautions(self) -> list[str]:
@@ -104,6 +115,10 @@ def _caution_files(audit: Audit) -> list[str]:
     if n := len(audit.unreadable):
         what = "1 image could" if n == 1 else f"{n} images could"
         said.append(f"{what} not be used, and any result leaves them out.")
+    if blank := audit.blank:
+        what = "1 image shows" if len(blank) == 1 else f"{len(blank)} images show"
+        more = ", …" if len(blank) > _NAMED else ""
+        said.append(f"{what} nothing ({', '.join(blank[:_NAMED])}{more}): take them out.")
     frame = audit.manifest.frame
     if unknown := frame["patient"].null_count():
         who = (

@@ -21,6 +21,7 @@ def to_json(audit: Audit) -> dict[str, Any]:
     return {
         "images": frame.height,
         "unreadable": audit.unreadable,
+        "blank": audit.blank,
         "duplicates": [dataclasses.asdict(pair) for pair in audit.duplicates],
         "patients_across_splits": list(audit.straddling),
         "suspect_labels": [dataclasses.asdict(suspect) for suspect in audit.judgement.suspects],
