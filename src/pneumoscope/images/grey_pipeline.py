@@ -102,7 +102,8 @@ def _find_image(stored: NDArray[np.generic], dataset: Dataset) -> NDArray[np.boo
         return np.ones(stored.shape, np.bool_)
     limit = dataset.get("PixelPaddingRangeLimit")
     low, high = sorted((int(value), int(value if limit is None else limit)))
-    image = (stored < low) | (stored > high)
+    whole = stored.astype(np.int64)
+    image = (whole < low) | (whole > high)
     return image if image.any() else ~image
 
 
