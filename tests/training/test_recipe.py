@@ -53,6 +53,7 @@ def test_a_setting_reaches_an_augmentation():
         ("baseline.epochs=0", "baseline|epochs|greater"),
         ("finetuned.trainable=[layer5,head]", "layer4"),
         ("dropout=much", "dropout"),
+        ("baseline.epochs=-3", "In classic, baseline.epochs: .* found -3"),
         ("dropout=[", "plain value"),
     ],
 )

@@ -270,9 +270,19 @@ def _validate(tree: Any, source: str) -> Recipe:
         return Recipe.model_validate(_spell_floats(tree))
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the recipe"
+        place = _spell_key(first["loc"], tree) or "the recipe"
         message = str(first["msg"]).removeprefix("Value error, ")
         raise RecipeError(f"In {source}, {place}: {message}, found {first['input']!r}.") from error
+
+
+def _spell_key(location: tuple[int | str, ...], tree: Any) -> str:
+    """Return a place in a recipe as `--set` writes it: a stage goes by its name."""
+    match location:
+        case ("stages", int(place), *rest):
+            stage = tree["stages"][place]
+            name = stage.get("name") if isinstance(stage, dict) else None
+            location = (name or f"stages.{place}", *rest)
+    return ".".join(map(str, location))
 
 
 def _spell_floats(tree: Any) -> Any:
