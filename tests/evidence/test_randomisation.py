@@ -134,7 +134,7 @@ def test_maps_change_with_the_weights(bundle, tmp_path, monkeypatch, rng):
     for stage in found["stages"]:
         for name in MEASURES:
             assert -1 <= stage[name]["low"] <= stage[name]["mean"] <= stage[name]["high"] <= 1
-    assert abs(found["stages"][-1]["spearman"]["mean"]) < 0.9
+    assert found["stages"][-1]["spearman"]["mean"] < 0.9
     assert said[-1] == (1 + len(STAGES), 1 + len(STAGES))
     assert not (tmp_path / "compiled").exists()  # nobody will start these weights again
     assert measure_randomisation(opened, squares, draws=1) == found
