@@ -26,8 +26,7 @@ def render(stored: NDArray[np.generic], dataset: Dataset) -> NDArray[np.float64]
 
     Where neither a VOI LUT nor a window is given, the used range of values is stretched.
     """
-    values = _apply_modality(stored, dataset)
-    share = _apply_voi(values, values[_find_image(stored, dataset)], dataset)
+    share = _apply_voi(_apply_modality(stored, dataset), stored, dataset)
     return 1 - share if _is_inverse(dataset) else share
 
 
@@ -46,7 +45,7 @@ def measure(stored: NDArray[np.generic], dataset: Dataset) -> GreyValues | None:
         slope, intercept = _find_rescale(dataset)
     lowest, highest = int(whole.min()), int(whole.max())
     if (window := _find_window(dataset)) is None:
-        image = whole[_find_image(stored, dataset)]
+        image = _leave_out_padding(whole, stored, dataset)
         ends = [slope * int(end) + intercept for end in (image.min(), image.max())]
     elif window.function == "SIGMOID":
         return None
@@ -91,24 +90,26 @@ def _find_rescale(dataset: Dataset) -> tuple[float, float]:
     return slope, intercept
 
 
-def _find_image(stored: NDArray[np.generic], dataset: Dataset) -> NDArray[np.bool_]:
-    """Return where the image is: what only fills the frame has no part in its range of values.
+def _leave_out_padding(
+    values: NDArray[Any], stored: NDArray[np.generic], dataset: Dataset
+) -> NDArray[Any]:
+    """Return the values of the image: what only fills the frame has no part in their range.
 
-    A value that stands for padding, or a range of them (PS3.3 C.7.5.1.1.2). Where nothing else is
-    there, all is image.
+    A stored value that stands for padding, or a range of them (PS3.3 C.7.5.1.1.2). Where nothing
+    else is there, all is image.
     """
     value = dataset.get("PixelPaddingValue")
     if value is None:
-        return np.ones(stored.shape, np.bool_)
+        return values
     limit = dataset.get("PixelPaddingRangeLimit")
     low, high = sorted((int(value), int(value if limit is None else limit)))
     whole = stored.astype(np.int64)
     image = (whole < low) | (whole > high)
-    return image if image.any() else ~image
+    return values[image] if image.any() else values
 
 
 def _apply_voi(
-    values: NDArray[np.float64], image: NDArray[np.float64], dataset: Dataset
+    values: NDArray[np.float64], stored: NDArray[np.generic], dataset: Dataset
 ) -> NDArray[np.float64]:
     """Return each value's share of white, 0..1: by look-up table, else window, else image range."""
     if dataset.get("VOILUTSequence"):
@@ -116,6 +117,7 @@ def _apply_voi(
         return table[_index(values, first, len(table))] / white
     if (window := _find_window(dataset)) is not None:
         return window.apply(values)
+    image = _leave_out_padding(values, stored, dataset)
     low, high = float(image.min()), float(image.max())
     return np.clip((values - low) / (high - low if high > low else 1.0), 0, 1)
 
