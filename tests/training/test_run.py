@@ -1,7 +1,6 @@
 """A run from data to report: what it leaves, what it refuses, and that nothing can break it."""
 
 import csv
-import hashlib
 import json
 import os
 import random
@@ -17,6 +16,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from pneumoscope._files import hash_file
 from pneumoscope.bundle import read_bundle
 from pneumoscope.cli.app import app
 from pneumoscope.errors import DataError, RunError, WeightsError
@@ -193,7 +193,7 @@ def test_kills_at_random_moments_change_nothing(finished_run, phantoms, quick, t
 
 def _hash_weights(run: Path) -> str:
     # Bytes would do, but how 90 MB of them differ takes pytest hours to say.
-    return hashlib.sha256((run / "bundle" / "model.safetensors").read_bytes()).hexdigest()
+    return hash_file(run / "bundle" / "model.safetensors")
 
 
 def _clear(folder: Path) -> None:
